@@ -1,0 +1,2 @@
+//! The `stateward` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Captures in, virtual clock, trace out.

@@ -1,0 +1,1 @@
+//! Packets, dialogues and the running kernel as a judge. Never shipped.
