@@ -1,0 +1,1 @@
+"""The small network in which the example captures are made."""

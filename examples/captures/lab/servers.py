@@ -1,0 +1,107 @@
+"""The servers that the captures talk to: Debian's own, configured to live in a namespace."""
+
+import pathlib
+
+from lab.network import SERVER, command
+
+WEB_ROOT, KEYS = pathlib.Path("/tmp/www"), pathlib.Path("/tmp/keys")
+
+NGINX = """
+worker_processes 1; daemon off; pid /tmp/nginx.pid; error_log /tmp/nginx.log;
+events { worker_connections 64; }
+http { access_log off; root /tmp/www; client_body_temp_path /tmp/nginx-body;
+  proxy_temp_path /tmp/nginx-proxy; fastcgi_temp_path /tmp/nginx-fcgi;
+  uwsgi_temp_path /tmp/nginx-uwsgi; scgi_temp_path /tmp/nginx-scgi;
+  server { listen 80; listen [::]:80; keepalive_timeout 5; } }
+"""
+NAMES = (
+    "--host-record=www.example.test,203.0.113.5,fd00:2::5",
+    "--host-record=intranet.example.test,203.0.113.5",
+    "--host-record=ns.example.test,203.0.113.53",
+    "--mx-host=example.test,www.example.test",
+    "--txt-record=long.example.test," + ",".join(["x" * 250] * 8),
+)
+SSHD = """
+Port 22
+HostKey /tmp/keys/host
+AuthorizedKeysFile /tmp/keys/user.pub
+StrictModes no
+UsePAM no
+PidFile none
+PermitRootLogin prohibit-password
+"""
+VSFTPD = """
+listen=NO
+listen_ipv6=YES
+background=NO
+anonymous_enable=YES
+anon_root=/tmp/ftp
+anon_upload_enable=NO
+no_anon_password=YES
+connect_from_port_20=YES
+pasv_min_port=40000
+pasv_max_port=40100
+seccomp_sandbox=NO
+run_as_launching_user=NO
+secure_chroot_dir=/run/vsftpd/empty
+"""
+
+
+def prepare_private_mounts():
+    """Give this run its own /run, /tmp and resolver; called in the private mount namespace."""
+    command("mount", "--make-rprivate", "/")
+    for place in ("/run", "/tmp"):
+        command("mount", "-t", "tmpfs", "tmpfs", place)
+        pathlib.Path(place).chmod(0o1777 if place == "/tmp" else 0o755)
+    resolver = pathlib.Path("/tmp/resolv.conf")
+    resolver.write_text("nameserver 203.0.113.53\noptions timeout:1 attempts:2\n")
+    target = pathlib.Path("/etc/resolv.conf").resolve()
+    if target.exists():
+        command("mount", "--bind", resolver, target)
+    for place in ("/run/netns", "/run/sshd", "/run/vsftpd/empty", WEB_ROOT, KEYS, "/tmp/ftp"):
+        pathlib.Path(place).mkdir(parents=True, mode=0o755, exist_ok=True)
+    pages = {"index.html": 1, "logo.svg": 4, "style.css": 3, "plan.pdf": 90, "video.bin": 400}
+    for name, kilobytes in pages.items():
+        line = f"<p>{name}: a line of a page of the example office.</p>\n".encode()
+        (WEB_ROOT / name).write_bytes((line * 20 * kilobytes)[:kilobytes * 1024])
+        pathlib.Path("/tmp/ftp", name).write_bytes((WEB_ROOT / name).read_bytes())
+
+
+def web(lab, where=SERVER):
+    configuration = pathlib.Path(lab.scratch, "nginx.conf")
+    configuration.write_text(NGINX)
+    lab.spawn(where, "nginx", "-c", configuration)
+    lab.wait_listening(where, 80)
+
+
+def names(lab, where=SERVER, address="203.0.113.53", *options):
+    """A name server that knows example.test; `options` are dnsmasq's."""
+    lab.spawn(where, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-hosts",
+              "--no-resolv", "--no-daemon", "--user=root", "--pid-file=", "--bind-interfaces",
+              "--except-interface=lo", f"--listen-address={address}", "--edns-packet-max=4096",
+              "--local=/example.test/", *NAMES, *options)
+    lab.wait_listening(where, 53, "udp")
+
+
+def shell(lab):
+    """sshd with keys of this run; nothing of the machine's own configuration is read."""
+    configuration = pathlib.Path(lab.scratch, "sshd_config")
+    configuration.write_text(SSHD)
+    for name in ("host", "user"):
+        if not (KEYS / name).exists():
+            command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", KEYS / name)
+    lab.spawn(SERVER, "/usr/sbin/sshd", "-D", "-e", "-f", configuration)
+    lab.wait_listening(SERVER, 22)
+
+
+def ssh(*words):
+    """The words of an ssh client that trusts the key above."""
+    return ("ssh", "-F", "none", "-i", KEYS / "user", "-o", "StrictHostKeyChecking=no",
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "IdentityAgent=none", *words)
+
+
+def files(lab):
+    configuration = pathlib.Path(lab.scratch, "vsftpd.conf")
+    configuration.write_text(VSFTPD)
+    lab.spawn(SERVER, "vsftpd", configuration)
+    lab.wait_listening(SERVER, 21)
