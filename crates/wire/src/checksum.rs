@@ -1,0 +1,200 @@
+//! The Internet checksum (RFC 1071): whole, by increments (RFC 1624), and the verdict on a packet's own.
+//!
+//! A ones'-complement sum does not care about byte order but for its final 16 bits, so [`Sum`] adds the bytes
+//! as eight-byte words in the machine's order and swaps once at the end.
+//!
+//! Incremental updates are RFC 1624's equation 3, HC' = ~(~HC + ~m + m'), gathered in a [`Delta`], because one
+//! change of address updates both the IPv4 header's checksum and the transport's.
+
+use crate::{Network, Packet};
+
+#[cfg(test)]
+mod tests;
+mod verify;
+
+pub use verify::{Verification, verify_transport};
+
+/// A running ones'-complement sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Sum(u64);
+
+impl Sum {
+    /// The empty sum.
+    pub const ZERO: Self = Self(0);
+
+    /// The sum of `bytes`, as if a zero byte followed if they are odd.
+    #[inline]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::ZERO.bytes(bytes)
+    }
+
+    /// Adds `bytes`. What was added before must have been of even length.
+    #[inline]
+    pub fn bytes(self, bytes: &[u8]) -> Self {
+        let (words, tail) = bytes.as_chunks::<8>();
+        let mut sum = 0_u64;
+        // Adding halves cannot overflow before 2^32 words, and leaves the loop to the vector unit.
+        for word in words {
+            let word = u64::from_ne_bytes(*word);
+            sum += (word & 0xffff_ffff) + (word >> 32);
+        }
+        let mut last = [0_u8; 8];
+        for (to, from) in last.iter_mut().zip(tail) {
+            *to = *from;
+        }
+        let last = u64::from_ne_bytes(last);
+        sum += (last & 0xffff_ffff) + (last >> 32);
+        self.plus(Self(sum))
+    }
+
+    /// Adds a number of 16 bits.
+    #[inline]
+    pub fn u16(self, value: u16) -> Self {
+        self.plus(Self(u64::from(value.to_be())))
+    }
+
+    /// Adds a number of 32 bits.
+    #[inline]
+    pub fn u32(self, value: u32) -> Self {
+        self.plus(Self(u64::from(value.to_be())))
+    }
+
+    /// Adds another sum.
+    #[inline]
+    pub fn plus(self, other: Self) -> Self {
+        let (sum, carry) = self.0.overflowing_add(other.0);
+        Self(sum + u64::from(carry))
+    }
+
+    /// The sum in 16 bits, not complemented. It is 0 only if nothing but zeros was added.
+    #[inline]
+    pub fn fold(self) -> u16 {
+        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
+        let sum = (sum & 0xffff_ffff) + (sum >> 32);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        let sum = (sum & 0xffff) + (sum >> 16);
+        u16::from_be(sum as u16)
+    }
+
+    /// The checksum: the complement of [`Self::fold`].
+    #[inline]
+    pub fn checksum(self) -> u16 {
+        !self.fold()
+    }
+}
+
+/// The checksum of `bytes`, in which the field itself must be zero.
+#[inline]
+pub fn of(bytes: &[u8]) -> u16 {
+    Sum::of(bytes).checksum()
+}
+
+/// Whether `header`, an IPv4 header with its options, has the right checksum.
+#[inline]
+pub fn ipv4_header_is_good(header: &[u8]) -> bool {
+    let sum = match header.first_chunk::<20>() {
+        Some(fixed) if header.len() == fixed.len() => fixed_header(fixed),
+        _ => Sum::of(header),
+    };
+    sum.fold() == 0xffff
+}
+
+/// The sum of a header without options: three loads.
+#[inline]
+fn fixed_header(header: &[u8; 20]) -> Sum {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *header;
+    let low = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
+    let high = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
+    let last = u64::from(u32::from_ne_bytes([q, r, s, t]));
+    Sum(low).plus(Sum(high)).plus(Sum(last))
+}
+
+/// The sum of the pseudo-header that TCP, UDP and ICMPv6 put before their header: addresses, protocol and upper-layer length.
+#[inline]
+pub fn pseudo_header(network: Network<'_>, protocol: u8, length: usize) -> Sum {
+    let addresses = match network {
+        Network::V4(header) => Sum::of(&header.source).bytes(&header.destination),
+        Network::V6(header) => Sum::of(&header.source).bytes(&header.destination),
+    };
+    addresses.u16(u16::from(protocol)).u32(length as u32)
+}
+
+/// The right value of the transport checksum of `packet`, whose field must be zero now. `covered` bytes of the
+/// upper layer are summed (all but for UDP-Lite).
+#[inline]
+pub fn transport(packet: &Packet<'_>, protocol: u8, covered: &[u8]) -> u16 {
+    pseudo_header(packet.network(), protocol, packet.l4_length()).bytes(covered).checksum()
+}
+
+/// A checksum of 0 as UDP sends it: 0xffff, since 0 means none.
+#[inline]
+pub const fn udp(checksum: u16) -> u16 {
+    if checksum == 0 { 0xffff } else { checksum }
+}
+
+/// The CRC32c of an SCTP packet, its own field counted as zero, in the field's byte order.
+pub fn sctp(l4: &[u8]) -> [u8; 4] {
+    static TABLE: crc::Crc<u32, crc::Table<16>> =
+        crc::Crc::<u32, crc::Table<16>>::new(&crc::CRC_32_ISCSI);
+    let mut digest = TABLE.digest();
+    digest.update(l4.get(..8).unwrap_or(l4));
+    digest.update(&[0; 4]);
+    digest.update(l4.get(12..).unwrap_or_default());
+    digest.finalize().to_le_bytes()
+}
+
+/// What a checksum's covered bytes changed by: old ones out, new ones in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Delta(Sum);
+
+impl Delta {
+    /// No change.
+    pub const NONE: Self = Self(Sum::ZERO);
+
+    /// A change of 16 bits at an even offset.
+    #[inline]
+    pub fn u16(self, old: u16, new: u16) -> Self {
+        Self(self.0.u16(!old).u16(new))
+    }
+
+    /// A change of 32 bits at an even offset.
+    #[inline]
+    pub fn u32(self, old: u32, new: u32) -> Self {
+        Self(self.0.u32(!old).u32(new))
+    }
+
+    /// A change of bytes at an even offset, of the same even length: an address.
+    #[inline]
+    pub fn bytes<const N: usize>(self, old: &[u8; N], new: &[u8; N]) -> Self {
+        const { assert!(N.is_multiple_of(2)) };
+        Self(self.0.bytes(&old.map(|byte| !byte)).bytes(new))
+    }
+
+    /// The checksum that was `checksum` before the change.
+    #[inline]
+    pub fn apply(self, checksum: u16) -> u16 {
+        self.0.u16(!checksum).checksum()
+    }
+
+    /// As [`Self::apply`] for a field that holds the pseudo-header's sum, not complemented: see
+    /// [`Verification::Unfinished`].
+    #[inline]
+    pub fn apply_unfinished(self, field: u16) -> u16 {
+        self.0.u16(field).fold()
+    }
+}
+
+/// The checksum after 16 of the covered bits changed.
+#[inline]
+pub fn update_u16(checksum: u16, old: u16, new: u16) -> u16 {
+    Delta::NONE.u16(old, new).apply(checksum)
+}
+
+/// The checksum after 32 of the covered bits changed.
+#[inline]
+pub fn update_u32(checksum: u16, old: u32, new: u32) -> u16 {
+    Delta::NONE.u32(old, new).apply(checksum)
+}

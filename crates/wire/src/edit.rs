@@ -1,0 +1,194 @@
+//! Rewrites in place, each of which keeps the checksums it touches.
+//!
+//! A rewrite never makes a wrong checksum right: it moves the field by the difference, as NAT must, so that damage done
+//! before is still seen at the end. Where the field is absent (a quotation of eight bytes in an ICMP error), only what is there changes.
+
+use core::net::IpAddr;
+
+use crate::checksum::{self, Delta};
+use crate::{
+    Family, IcmpHeader, Ipv4Header, Ipv6Header, Layout, SctpHeader, TcpHeader, U16, UdpHeader,
+    protocol,
+};
+
+/// What the transport checksum field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Field {
+    /// A checksum, right or wrong.
+    #[default]
+    Finished,
+    /// The sum of the pseudo-header only: the network card does the rest. See
+    /// [`crate::checksum::Verification::Unfinished`].
+    Unfinished,
+}
+
+/// One of the two ends a header names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Source.
+    Source,
+    /// Destination.
+    Destination,
+}
+
+/// A packet to rewrite.
+#[derive(Debug)]
+pub struct Edit<'a> {
+    bytes: &'a mut [u8],
+    layout: Layout,
+    field: Field,
+}
+
+impl<'a> Edit<'a> {
+    /// The packet `bytes`, whose layout was found by [`crate::Packet::layout`] or [`crate::Embedded::layout`].
+    pub fn new(bytes: &'a mut [u8], layout: Layout) -> Self {
+        Self { bytes, layout, field: Field::Finished }
+    }
+
+    /// Says what the transport checksum field holds; [`Field::Finished`] if never said.
+    pub fn with_field(mut self, field: Field) -> Self {
+        self.field = field;
+        self
+    }
+
+    /// Rewrites an address, with the IPv4 header's checksum and the transport's. False, and nothing done, if the address is of
+    /// the other family or the header is not there.
+    pub fn set_address(&mut self, end: End, address: IpAddr) -> bool {
+        let delta = match (self.layout.family(), address) {
+            (Family::V4, IpAddr::V4(address)) => {
+                let Some(header) = Ipv4Header::view_mut(self.bytes) else { return false };
+                let slot = match end {
+                    End::Source => &mut header.source,
+                    End::Destination => &mut header.destination,
+                };
+                let delta = Delta::NONE.bytes(slot, &address.octets());
+                *slot = address.octets();
+                header.checksum = U16::new(delta.apply(header.checksum.get()));
+                delta
+            }
+            (Family::V6, IpAddr::V6(address)) => {
+                let Some(header) = Ipv6Header::view_mut(self.bytes) else { return false };
+                let slot = match end {
+                    End::Source => &mut header.source,
+                    End::Destination => &mut header.destination,
+                };
+                let delta = Delta::NONE.bytes(slot, &address.octets());
+                *slot = address.octets();
+                delta
+            }
+            _ => return false,
+        };
+        self.adjust_transport(delta, Covers::PseudoHeader);
+        true
+    }
+
+    /// Rewrites a port of TCP, UDP, UDP-Lite, SCTP or DCCP, or with either end the identifier of ICMP and ICMPv6 echo, with
+    /// the transport's checksum. False, and nothing done, if there is none.
+    pub fn set_port(&mut self, end: End, port: u16) -> bool {
+        let Some(upper) = self.layout.upper() else { return false };
+        let within = match (upper.protocol, end) {
+            (protocol::ICMP | protocol::ICMPV6, _) => 4,
+            (_, End::Source) if has_ports(upper.protocol) => 0,
+            (_, End::Destination) if has_ports(upper.protocol) => 2,
+            _ => return false,
+        };
+        let Some(delta) = self.replace(upper.offset + within, port) else { return false };
+        self.adjust_transport(delta, Covers::Payload);
+        true
+    }
+
+    /// Sets the TTL or hop limit. False if the header is not there.
+    pub fn set_ttl(&mut self, ttl: u8) -> bool {
+        match self.layout.family() {
+            Family::V4 => {
+                let Some(header) = Ipv4Header::view_mut(self.bytes) else { return false };
+                let word = |ttl| u16::from_be_bytes([ttl, header.protocol]);
+                let delta = Delta::NONE.u16(word(header.ttl), word(ttl));
+                header.ttl = ttl;
+                header.checksum = U16::new(delta.apply(header.checksum.get()));
+            }
+            Family::V6 => {
+                let Some(header) = Ipv6Header::view_mut(self.bytes) else { return false };
+                header.hop_limit = ttl;
+            }
+        }
+        true
+    }
+
+    /// Takes one from the TTL or hop limit; none, and nothing done, if it is 0 already.
+    pub fn decrement_ttl(&mut self) -> Option<u8> {
+        let ttl = match self.layout.family() {
+            Family::V4 => Ipv4Header::view(self.bytes)?.ttl,
+            Family::V6 => Ipv6Header::view(self.bytes)?.hop_limit,
+        };
+        let less = ttl.checked_sub(1)?;
+        self.set_ttl(less).then_some(less)
+    }
+
+    fn replace(&mut self, offset: usize, value: u16) -> Option<Delta> {
+        let slot = self.bytes.get_mut(offset..)?.first_chunk_mut::<2>()?;
+        let delta = Delta::NONE.bytes(slot, &value.to_be_bytes());
+        *slot = value.to_be_bytes();
+        Some(delta)
+    }
+
+    /// Moves the transport checksum by `delta`, if it covers what changed and is there.
+    fn adjust_transport(&mut self, delta: Delta, change: Covers) {
+        let Some(upper) = self.layout.upper() else { return };
+        let Some(l4) = self.bytes.get_mut(upper.offset..) else { return };
+        if upper.protocol == protocol::SCTP {
+            if change == Covers::Payload {
+                refresh_sctp(l4);
+            }
+            return;
+        }
+        if upper.protocol == protocol::ICMP && change == Covers::PseudoHeader {
+            return;
+        }
+        let Some(slot) = checksum_field(l4, upper.protocol) else { return };
+        let udp = matches!(upper.protocol, protocol::UDP);
+        let updated = match (self.field, change) {
+            (Field::Unfinished, Covers::PseudoHeader) => delta.apply_unfinished(slot.get()),
+            (Field::Unfinished, Covers::Payload) => return,
+            (Field::Finished, _) if udp && slot.get() == 0 => return,
+            (Field::Finished, _) => delta.apply(slot.get()),
+        };
+        slot.set(if udp { checksum::udp(updated) } else { updated });
+    }
+}
+
+/// What part of a checksum's cover a change lies in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Covers {
+    PseudoHeader,
+    Payload,
+}
+
+const fn has_ports(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::DCCP
+    )
+}
+
+fn checksum_field(l4: &mut [u8], protocol: u8) -> Option<&mut U16> {
+    match protocol {
+        protocol::TCP => TcpHeader::view_mut(l4).map(|header| &mut header.checksum),
+        protocol::UDP | protocol::UDPLITE => {
+            UdpHeader::view_mut(l4).map(|header| &mut header.checksum)
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            IcmpHeader::view_mut(l4).map(|header| &mut header.checksum)
+        }
+        protocol::DCCP => crate::DccpHeader::view_mut(l4).map(|header| &mut header.checksum),
+        _ => None,
+    }
+}
+
+/// A CRC has no increments worth having: compute it anew.
+fn refresh_sctp(l4: &mut [u8]) {
+    let crc = checksum::sctp(l4);
+    if let Some(header) = SctpHeader::view_mut(l4) {
+        header.checksum = crc;
+    }
+}
