@@ -11,6 +11,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use crate::protocol;
 
+/// Mask of [`FragmentHeader::offset_more`]: the offset, which so masked counts bytes.
+pub const OFFSET_MASK: u16 = 0xfff8;
+
 /// The fixed 40 bytes of an IPv6 header.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -81,7 +84,7 @@ impl FragmentHeader {
     /// Fragment offset in bytes.
     #[inline]
     pub fn offset(&self) -> usize {
-        usize::from(self.offset_more.get() & !7)
+        usize::from(self.offset_more.get() & OFFSET_MASK)
     }
 
     /// Whether more fragments follow.
@@ -135,43 +138,50 @@ pub const fn is_extension(next_header: u8) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chain {
     /// Upper-layer protocol and its offset; none if the chain is broken, ends in
-    /// [`protocol::NONE`] or belongs to a fragment other than the first. The offset may lie past the end of the bytes: the kernel
-    /// looks only where it reads.
+    /// [`protocol::NONE`], or belongs to a fragment other than the first.
+    ///
+    /// The offset may lie past the end of the bytes: the kernel looks only where it reads.
     pub upper: Option<(u8, usize)>,
-    /// Offset of the first fragment header, if there is one.
-    pub fragment: Option<usize>,
-    /// Offset of the byte that names what stands at `upper` or `fragment`'s first header: the next-header field before the first fragment header, if there is one.
-    pub names_fragment: usize,
+    /// The first fragment header, if there is one.
+    pub fragment: Option<FragmentPlace>,
 }
 
-/// Walks the extension headers of the IPv6 packet `bytes` (from its fixed header on).
+/// Where a fragment header stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FragmentPlace {
+    /// Offset of the fragment header.
+    pub offset: usize,
+    /// Offset of the next-header byte, in the header before, that announces it.
+    pub announced: usize,
+}
+
+/// Walks the extension headers of the IPv6 packet `bytes`, whose fixed header says that `first` follows it.
 ///
 /// Bounded by the length of `bytes`: every step advances by at least eight bytes.
 #[inline(never)]
 pub fn skip_extensions(bytes: &[u8], first: u8) -> Chain {
-    const FIXED: usize = size_of::<Ipv6Header>();
     const NEXT_HEADER: usize = 6;
-    let mut chain = Chain { upper: None, fragment: None, names_fragment: NEXT_HEADER };
-    let (mut next, mut at, mut named_at) = (first, FIXED, NEXT_HEADER);
+    let mut chain = Chain { upper: None, fragment: None };
+    let (mut next, mut at, mut announced) = (first, size_of::<Ipv6Header>(), NEXT_HEADER);
     while is_extension(next) {
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(header) = ExtensionHeader::view(rest) else { return chain };
         let length = match next {
             protocol::NONE => return chain,
             protocol::FRAGMENT => {
-                let Some(fragment) = FragmentHeader::view(rest) else { return chain };
+                // Half a fragment header will do: the kernel reads no more than the offset here.
+                let Some(&[_, _, high, low]) = rest.first_chunk() else { return chain };
                 if chain.fragment.is_none() {
-                    chain.fragment = Some(at);
-                    chain.names_fragment = named_at;
+                    chain.fragment = Some(FragmentPlace { offset: at, announced });
                 }
-                if fragment.offset() != 0 {
+                if u16::from_be_bytes([high, low]) & OFFSET_MASK != 0 {
                     return chain;
                 }
                 size_of::<FragmentHeader>()
             }
             _ => extension_length(next, header.length),
         };
-        named_at = at;
+        announced = at;
         next = header.next_header;
         at += length;
     }

@@ -196,7 +196,7 @@ impl<'a> Packet<'a> {
             let chain = ipv6::skip_extensions(bytes, header.next_header);
             let upper = chain.upper.map(|(protocol, offset)| (protocol, offset as u32));
             layout = Layout::new(Family::V6, length as u32, upper);
-            layout.fragment = chain.fragment.unwrap_or(0) as u32;
+            layout.fragment = chain.fragment.map_or(0, |place| place.offset as u32);
         }
         Ok(Self { network: Network::V6(header), bytes, layout })
     }
