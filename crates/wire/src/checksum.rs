@@ -1,10 +1,11 @@
-//! The Internet checksum (RFC 1071): whole, by increments (RFC 1624), and the verdict on a packet's own.
+//! The Internet checksum (RFC 1071): whole, by increments (RFC 1624), and the verdict on a packet's
+//! own.
 //!
-//! A ones'-complement sum does not care about byte order but for its final 16 bits, so [`Sum`] adds the bytes
-//! as eight-byte words in the machine's order and swaps once at the end.
+//! A ones'-complement sum does not care about byte order but for its final 16 bits, so [`Sum`] adds
+//! the bytes as eight-byte words in the machine's order and swaps once at the end.
 //!
-//! Incremental updates are RFC 1624's equation 3, HC' = ~(~HC + ~m + m'), gathered in a [`Delta`], because one
-//! change of address updates both the IPv4 header's checksum and the transport's.
+//! Incremental updates are RFC 1624's equation 3, HC' = ~(~HC + ~m + m'), gathered in a [`Delta`],
+//! because one change of address updates both the IPv4 header's checksum and the transport's.
 
 use crate::{Network, Packet};
 
@@ -111,7 +112,8 @@ fn fixed_header(header: &[u8; 20]) -> Sum {
     Sum(low).plus(Sum(high)).plus(Sum(last))
 }
 
-/// The sum of the pseudo-header that TCP, UDP and ICMPv6 put before their header: addresses, protocol and upper-layer length.
+/// The sum of the pseudo-header that TCP, UDP and ICMPv6 put before their header: addresses,
+/// protocol and upper-layer length.
 #[inline]
 pub fn pseudo_header(network: Network<'_>, protocol: u8, length: usize) -> Sum {
     let addresses = match network {
@@ -121,8 +123,8 @@ pub fn pseudo_header(network: Network<'_>, protocol: u8, length: usize) -> Sum {
     addresses.u16(u16::from(protocol)).u32(length as u32)
 }
 
-/// The right value of the transport checksum of `packet`, whose field must be zero now. `covered` bytes of the
-/// upper layer are summed (all but for UDP-Lite).
+/// The right value of the transport checksum of `packet`, whose field must be zero now. `covered`
+/// bytes of the upper layer are summed (all but for UDP-Lite).
 #[inline]
 pub fn transport(packet: &Packet<'_>, protocol: u8, covered: &[u8]) -> u16 {
     pseudo_header(packet.network(), protocol, packet.l4_length()).bytes(covered).checksum()

@@ -1,7 +1,8 @@
 //! Makes packets: for tests, and for the answers a host gives by itself (ICMP errors, resets).
 //!
-//! Every function returns a whole, valid packet or segment with right checksums. Lengths that do not fit
-//! their field are truncated by it: callers keep payloads below 65,000 bytes. Nothing here is on a packet's way through a gateway.
+//! Every function returns a whole, valid packet or segment with right checksums. Lengths that do
+//! not fit their field are truncated by it: callers keep payloads below 65,000 bytes. Nothing here
+//! is on a packet's way through a gateway.
 
 use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -45,8 +46,8 @@ pub fn ipv6(source: Ipv6Addr, destination: Ipv6Addr, protocol: u8, payload: &[u8
     join(header.as_bytes(), payload)
 }
 
-/// A packet of either family around `payload`, whose checksums must be right already. Addresses of two families give the source's
-/// family, with the destination's address unspecified.
+/// A packet of either family around `payload`, whose checksums must be right already. Addresses of
+/// two families give the source's family, with the destination's address unspecified.
 pub fn ip(source: IpAddr, destination: IpAddr, protocol: u8, payload: &[u8]) -> Vec<u8> {
     match (source, destination) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {

@@ -1,5 +1,5 @@
-//! The part of the DCCP header (RFC 4340) that a firewall reads. Linux 6.18 does not track DCCP; iptables
-//! still matches its ports and types.
+//! The part of the DCCP header (RFC 4340) that a firewall reads. Linux 6.18 does not track DCCP;
+//! iptables still matches its ports and types.
 
 use zerocopy::network_endian::U16;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

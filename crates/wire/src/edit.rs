@@ -1,7 +1,8 @@
 //! Rewrites in place, each of which keeps the checksums it touches.
 //!
-//! A rewrite never makes a wrong checksum right: it moves the field by the difference, as NAT must, so that damage done
-//! before is still seen at the end. Where the field is absent (a quotation of eight bytes in an ICMP error), only what is there changes.
+//! A rewrite never makes a wrong checksum right: it moves the field by the difference, as NAT must,
+//! so that damage done before is still seen at the end. Where the field is absent (a quotation of
+//! eight bytes in an ICMP error), only what is there changes.
 
 use core::net::IpAddr;
 
@@ -40,7 +41,8 @@ pub struct Edit<'a> {
 }
 
 impl<'a> Edit<'a> {
-    /// The packet `bytes`, whose layout was found by [`crate::Packet::layout`] or [`crate::Embedded::layout`].
+    /// The packet `bytes`, whose layout was found by [`crate::Packet::layout`] or
+    /// [`crate::Embedded::layout`].
     pub fn new(bytes: &'a mut [u8], layout: Layout) -> Self {
         Self { bytes, layout, field: Field::Finished }
     }
@@ -51,8 +53,8 @@ impl<'a> Edit<'a> {
         self
     }
 
-    /// Rewrites an address, with the IPv4 header's checksum and the transport's. False, and nothing done, if the address is of
-    /// the other family or the header is not there.
+    /// Rewrites an address, with the IPv4 header's checksum and the transport's. False, and nothing
+    /// done, if the address is of the other family or the header is not there.
     pub fn set_address(&mut self, end: End, address: IpAddr) -> bool {
         let delta = match (self.layout.family(), address) {
             (Family::V4, IpAddr::V4(address)) => {
@@ -82,8 +84,9 @@ impl<'a> Edit<'a> {
         true
     }
 
-    /// Rewrites a port of TCP, UDP, UDP-Lite, SCTP or DCCP, or with either end the identifier of ICMP and ICMPv6 echo, with
-    /// the transport's checksum. False, and nothing done, if there is none.
+    /// Rewrites a port of TCP, UDP, UDP-Lite, SCTP or DCCP, or with either end the identifier of
+    /// ICMP and ICMPv6 echo, with the transport's checksum. False, and nothing done, if there is
+    /// none.
     pub fn set_port(&mut self, end: End, port: u16) -> bool {
         let Some(upper) = self.layout.upper() else { return false };
         let within = match (upper.protocol, end) {
@@ -192,3 +195,6 @@ fn refresh_sctp(l4: &mut [u8]) {
         header.checksum = crc;
     }
 }
+
+#[cfg(test)]
+mod tests;

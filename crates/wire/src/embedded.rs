@@ -1,8 +1,9 @@
 //! The packet quoted in an ICMP or ICMPv6 error.
 //!
-//! Conntrack reads a quotation by laxer rules than a packet: neither version nor length nor checksum is looked
-//! at, and an IPv4 header length below 20 moves the upper-layer header into the network header. That is followed
-//! here to the letter, since it decides whether an error is RELATED or INVALID.
+//! Conntrack reads a quotation by laxer rules than a packet: neither version nor length nor
+//! checksum is looked at, and an IPv4 header length below 20 moves the upper-layer header into the
+//! network header. That is followed here to the letter, since it decides whether an error is
+//! RELATED or INVALID.
 
 use core::net::IpAddr;
 
@@ -20,8 +21,9 @@ pub struct Embedded<'a> {
 impl<'a> Embedded<'a> {
     /// Reads the quotation in `bytes`, those after the eight bytes of the error's own header.
     ///
-    /// None if the fixed IP header is not whole, if the quoted packet is an IPv4 fragment other than the first or its header
-    /// ends beyond the bytes, or if the IPv6 extension chain leads nowhere.
+    /// None if the fixed IP header is not whole, if the quoted packet is an IPv4 fragment other
+    /// than the first or its header ends beyond the bytes, or if the IPv6 extension chain leads
+    /// nowhere.
     pub fn parse(bytes: &'a [u8], family: Family) -> Option<Self> {
         match family {
             Family::V4 => {

@@ -65,8 +65,8 @@ pub fn payload(frame: &[u8]) -> Option<(u16, &[u8])> {
     untag(header.ethertype.get(), rest)
 }
 
-/// Takes the VLAN tags off `rest`, which `ethertype` introduces: also for link layers that keep the EtherType
-/// elsewhere (Linux "cooked" captures).
+/// Takes the VLAN tags off `rest`, which `ethertype` introduces: also for link layers that keep the
+/// EtherType elsewhere (Linux "cooked" captures).
 pub fn untag(mut ethertype: u16, mut rest: &[u8]) -> Option<(u16, &[u8])> {
     for _ in 0..MOST_TAGS {
         if !is_vlan(ethertype) {

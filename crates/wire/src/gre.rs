@@ -54,8 +54,8 @@ pub struct GreOptions {
     pub payload_offset: usize,
 }
 
-/// Reads the optional fields of the version 0 header at the start of `l4`; none if it is of another version,
-/// is cut, or has the obsolete routing field.
+/// Reads the optional fields of the version 0 header at the start of `l4`; none if it is of another
+/// version, is cut, or has the obsolete routing field.
 pub fn options(l4: &[u8]) -> Option<GreOptions> {
     let header = GreHeader::view(l4)?;
     if header.version() != 0 || header.has(ROUTING) {
@@ -105,7 +105,8 @@ impl PptpHeader {
         GreHeader { flags: self.flags, protocol: self.protocol }
     }
 
-    /// The optional sequence and acknowledgment numbers of the version 1 header at the start of `l4`.
+    /// The optional sequence and acknowledgment numbers of the version 1 header at the start of
+    /// `l4`.
     pub fn numbers(l4: &[u8]) -> Option<(Option<U32>, Option<U32>)> {
         let header = Self::view(l4)?.generic();
         let mut rest = l4.get(size_of::<Self>()..)?;

@@ -137,7 +137,8 @@ pub mod v6 {
     }
 }
 
-/// The eight bytes of an ICMP header as its `rest` in one number: for messages with an MTU or a pointer.
+/// The eight bytes of an ICMP header as its `rest` in one number: for messages with an MTU or a
+/// pointer.
 #[inline]
 pub const fn word(value: u32) -> [u8; 4] {
     U32::new(value).to_bytes()

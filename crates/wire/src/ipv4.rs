@@ -83,7 +83,8 @@ impl Ipv4Header {
     }
 }
 
-/// The options of the header at the start of `packet`; empty if it has none or is cut before their end.
+/// The options of the header at the start of `packet`; empty if it has none or is cut before their
+/// end.
 pub fn options(packet: &[u8]) -> Options<'_> {
     let rest = Ipv4Header::view(packet)
         .and_then(|header| packet.get(size_of::<Ipv4Header>()..header.header_length()))

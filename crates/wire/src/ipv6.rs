@@ -1,8 +1,9 @@
 //! The IPv6 header (RFC 8200), its extension headers, and the walk over them.
 //!
-//! The walk ([`skip_extensions`]) is that of the kernel's `ipv6_skip_exthdr`, because conntrack, the `-p` test and NAT
-//! all go by it: hop-by-hop, routing, fragment, authentication and destination options headers are passed
-//! over in any order and number, nothing in them is validated, ESP and the rest are upper-layer protocols.
+//! The walk ([`skip_extensions`]) is that of the kernel's `ipv6_skip_exthdr`, because conntrack,
+//! the `-p` test and NAT all go by it: hop-by-hop, routing, fragment, authentication and
+//! destination options headers are passed over in any order and number, nothing in them is
+//! validated, ESP and the rest are upper-layer protocols.
 
 use core::net::Ipv6Addr;
 
@@ -155,7 +156,8 @@ pub struct FragmentPlace {
     pub announced: usize,
 }
 
-/// Walks the extension headers of the IPv6 packet `bytes`, whose fixed header says that `first` follows it.
+/// Walks the extension headers of the IPv6 packet `bytes`, whose fixed header says that `first`
+/// follows it.
 ///
 /// Bounded by the length of `bytes`: every step advances by at least eight bytes.
 #[inline(never)]
@@ -189,8 +191,8 @@ pub fn skip_extensions(bytes: &[u8], first: u8) -> Chain {
     chain
 }
 
-/// Bytes of an extension header (other than fragment) whose length byte is `length`: authentication headers
-/// count in 4-byte words less two, the others in 8-byte words less one.
+/// Bytes of an extension header (other than fragment) whose length byte is `length`: authentication
+/// headers count in 4-byte words less two, the others in 8-byte words less one.
 #[inline]
 pub const fn extension_length(kind: u8, length: u8) -> usize {
     match kind {

@@ -1,16 +1,19 @@
 //! Packet headers as views over bytes: parse, edit in place with checksums kept. Knows no state.
 //!
-//! A packet enters here once: [`Packet::parse`] accepts or refuses what Linux's `ip_rcv` and `ipv6_rcv` accept or
-//! refuse and remembers where the upper-layer header starts; everything else reads through that. The
-//! quotation inside an ICMP error, judged by far laxer rules, is [`Embedded`].
+//! A packet enters here once: [`Packet::parse`] accepts or refuses what Linux's `ip_rcv` and
+//! `ipv6_rcv` accept or refuse and remembers where the upper-layer header starts; everything else
+//! reads through that. The quotation inside an ICMP error, judged by far laxer rules, is
+//! [`Embedded`].
 //!
-//! One file per header family; a header is a `#[repr(C)]` struct laid over the bytes (`X::view`), never a
-//! copy. Reading cannot fail but by absence: no function here panics, allocates or formats on packet bytes,
-//! except the builders in [`compose`], which make packets for tests and for the host's own ICMP errors.
+//! One file per header family; a header is a `#[repr(C)]` struct laid over the bytes (`X::view`),
+//! never a copy. Reading cannot fail but by absence: no function here panics, allocates or formats
+//! on packet bytes, except the builders in [`compose`], which make packets for tests and for the
+//! host's own ICMP errors.
 //!
-//! - [`checksum`]: the Internet checksum, whole and by increments, and the verdict on a packet's transport
-//!   checksum.
-//! - [`edit`]: the few rewrites that NAT and forwarding need, each of which keeps the checksums right.
+//! - [`checksum`]: the Internet checksum, whole and by increments, and the verdict on a packet's
+//!   transport checksum.
+//! - [`edit`]: the few rewrites that NAT and forwarding need, each of which keeps the checksums
+//!   right.
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_std)]
 

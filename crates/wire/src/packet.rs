@@ -1,12 +1,12 @@
 //! A parsed IP packet: a view over its bytes and the offsets that everybody needs.
 //!
-//! What is decided here is only what Linux decides before the first hook: is this an IP packet, how long is
-//! it, where does the upper-layer header start. Upper-layer headers are not looked at. Three doors lead in: [`Packet::parse`] for
-//! packets from a wire, [`Packet::parse_trusted`] for those this machine made, [`Packet::parse_cut`] for
-//! captures.
+//! What is decided here is only what Linux decides before the first hook: is this an IP packet, how
+//! long is it, where does the upper-layer header start. Upper-layer headers are not looked at.
+//! Three doors lead in: [`Packet::parse`] for packets from a wire, [`Packet::parse_trusted`] for
+//! those this machine made, [`Packet::parse_cut`] for captures.
 //!
-//! Invariant: `bytes` holds at least the network header (IPv4: with options) and never more than the stated
-//! length; link-layer padding is gone.
+//! Invariant: `bytes` holds at least the network header (IPv4: with options) and never more than
+//! the stated length; link-layer padding is gone.
 
 use core::net::IpAddr;
 
@@ -44,8 +44,8 @@ pub struct Fragment {
     pub df: bool,
 }
 
-/// Where the parts of a packet are: what [`Packet`] knows besides the bytes, so that they can be borrowed
-/// again, mutably too.
+/// Where the parts of a packet are: what [`Packet`] knows besides the bytes, so that they can be
+/// borrowed again, mutably too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Stated length.
@@ -106,30 +106,35 @@ enum Origin {
 }
 
 impl<'a> Packet<'a> {
-    /// Reads a packet that came from a wire, as `ip_rcv` and `ipv6_rcv` do: the IPv4 header checksum must be right
-    /// and no stated byte may be missing. Bytes beyond the stated length are padding and are trimmed.
+    /// Reads a packet that came from a wire, as `ip_rcv` and `ipv6_rcv` do: the IPv4 header
+    /// checksum must be right and no stated byte may be missing. Bytes beyond the stated length are
+    /// padding and are trimmed.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         Self::parse_from(bytes, Origin::Wire)
     }
 
-    /// Reads a packet this machine made: as [`Self::parse`] without the test of the IPv4 header checksum.
+    /// Reads a packet this machine made: as [`Self::parse`] without the test of the IPv4 header
+    /// checksum.
     #[inline]
     pub fn parse_trusted(bytes: &'a [u8]) -> Result<Self, Malformed> {
         Self::parse_from(bytes, Origin::Local)
     }
 
-    /// Reads a packet from a capture, which is not quite what the machine saw. As [`Self::parse`], but
+    /// Reads a packet from a capture, which is not quite what the machine saw. As [`Self::parse`],
+    /// but
     /// - fewer bytes than stated are fine (the capture's snap length): see [`Self::is_cut`];
-    /// - a stated IPv4 total length or IPv6 payload length of 0 means all the bytes: a superpacket too long for the field;
+    /// - a stated IPv4 total length or IPv6 payload length of 0 means all the bytes: a superpacket
+    ///   too long for the field;
     /// - an IPv4 header checksum of 0 was left to the sender's network card.
     #[inline]
     pub fn parse_cut(bytes: &'a [u8]) -> Result<Self, Malformed> {
         Self::parse_from(bytes, Origin::Capture)
     }
 
-    /// A packet whose `bytes` were parsed before, with the layout found then; none if they are too short for
-    /// a header now. The offsets are believed: other bytes give wrong answers, never a panic.
+    /// A packet whose `bytes` were parsed before, with the layout found then; none if they are too
+    /// short for a header now. The offsets are believed: other bytes give wrong answers, never a
+    /// panic.
     #[inline]
     pub fn with_layout(bytes: &'a [u8], layout: Layout) -> Option<Self> {
         let network = match layout.family {
@@ -185,7 +190,8 @@ impl<'a> Packet<'a> {
         const FIXED: usize = size_of::<Ipv6Header>();
         let header = Ipv6Header::view(bytes).ok_or(Malformed::TooShort)?;
         let payload = usize::from(header.payload_length.get());
-        // A payload length of 0 before hop-by-hop options announces a jumbogram: Linux then goes by the bytes.
+        // A payload length of 0 before hop-by-hop options announces a jumbogram: Linux then goes by
+        // the bytes.
         let jumbo = payload == 0
             && (origin == Origin::Capture || header.next_header == crate::protocol::HOP_BY_HOP);
         let length = if jumbo { bytes.len() } else { FIXED + payload };
@@ -269,8 +275,8 @@ impl<'a> Packet<'a> {
 
     /// The upper-layer protocol and where it starts.
     ///
-    /// None for a fragment other than the first and for an IPv6 chain that is broken or says that nothing follows. The offset
-    /// may equal or pass [`Self::length`]; [`Self::l4`] is empty then.
+    /// None for a fragment other than the first and for an IPv6 chain that is broken or says that
+    /// nothing follows. The offset may equal or pass [`Self::length`]; [`Self::l4`] is empty then.
     #[inline]
     pub fn upper(&self) -> Option<Upper> {
         self.layout.upper()
@@ -294,8 +300,8 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The packet's place among fragments: IPv4 if it is not whole, IPv6 if it has a fragment header (which
-    /// an "atomic fragment" has, too).
+    /// The packet's place among fragments: IPv4 if it is not whole, IPv6 if it has a fragment
+    /// header (which an "atomic fragment" has, too).
     #[inline]
     pub fn fragment(&self) -> Option<Fragment> {
         match self.network {
@@ -363,3 +369,6 @@ fn trim(bytes: &[u8], length: usize, origin: Origin) -> Result<&[u8], Malformed>
         None => Err(Malformed::Truncated),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -118,8 +118,8 @@ pub fn chunks(l4: &[u8]) -> Chunks<'_> {
     Chunks { l4, at: size_of::<SctpHeader>(), illegal: false }
 }
 
-/// Iterator over chunks. It stops at the first chunk whose length is below four or goes beyond the end;
-/// [`Chunks::is_illegal`] tells that from a proper end.
+/// Iterator over chunks. It stops at the first chunk whose length is below four or goes beyond the
+/// end; [`Chunks::is_illegal`] tells that from a proper end.
 #[derive(Clone, Debug)]
 pub struct Chunks<'a> {
     l4: &'a [u8],

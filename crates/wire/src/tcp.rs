@@ -1,8 +1,8 @@
 //! The TCP header (RFC 9293) and its options.
 //!
-//! Options are read by the rules of `tcp_parse_options` and conntrack's own readers: END ends the list, NOP is
-//! one byte, a length below two or beyond the end ends the list silently. An option of a known kind with the
-//! wrong length is [`TcpOption::Unknown`].
+//! Options are read by the rules of `tcp_parse_options` and conntrack's own readers: END ends the
+//! list, NOP is one byte, a length below two or beyond the end ends the list silently. An option of
+//! a known kind with the wrong length is [`TcpOption::Unknown`].
 
 use zerocopy::network_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -186,8 +186,8 @@ impl<'a> SackBlocks<'a> {
     }
 }
 
-/// The bytes of the options of the segment `l4`, as far as they are there: none if the stated header length
-/// is below 20.
+/// The bytes of the options of the segment `l4`, as far as they are there: none if the stated
+/// header length is below 20.
 #[inline]
 pub fn option_bytes(l4: &[u8]) -> &[u8] {
     const FIXED: usize = size_of::<TcpHeader>();
@@ -202,7 +202,8 @@ pub fn options(l4: &[u8]) -> Options<'_> {
     Options::new(option_bytes(l4))
 }
 
-/// What follows the header in the segment `l4`; empty if the stated header length is beyond the bytes or below 20.
+/// What follows the header in the segment `l4`; empty if the stated header length is beyond the
+/// bytes or below 20.
 #[inline]
 pub fn payload(l4: &[u8]) -> &[u8] {
     match TcpHeader::view(l4) {

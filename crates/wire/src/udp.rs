@@ -19,7 +19,8 @@ pub struct UdpHeader {
 views!(UdpHeader);
 
 impl UdpHeader {
-    /// UDP-Lite: how many of the datagram's `length` bytes the checksum covers; none if the field is illegal.
+    /// UDP-Lite: how many of the datagram's `length` bytes the checksum covers; none if the field
+    /// is illegal.
     pub fn coverage(&self, length: usize) -> Option<usize> {
         match usize::from(self.length.get()) {
             0 => Some(length),

@@ -1,8 +1,8 @@
 //! Is a packet's transport checksum right?
 //!
-//! The answer follows conntrack's own check (`nf_checksum`), which sums the whole IP payload, whatever UDP's
-//! length field says, and it adds what captures need: a packet made by the capturing host still has only the
-//! pseudo-header's sum in the field, and a cut packet cannot be checked.
+//! The answer follows conntrack's own check (`nf_checksum`), which sums the whole IP payload,
+//! whatever UDP's length field says, and it adds what captures need: a packet made by the capturing
+//! host still has only the pseudo-header's sum in the field, and a cut packet cannot be checked.
 
 use super::{Sum, pseudo_header};
 use crate::gre::{self, GreHeader};
@@ -15,7 +15,8 @@ pub enum Verification {
     Good,
     /// UDP without a checksum.
     Zero,
-    /// Left to the sending host's network card: the field holds the pseudo-header's sum (SCTP: zero).
+    /// Left to the sending host's network card: the field holds the pseudo-header's sum (SCTP:
+    /// zero).
     Unfinished,
     /// It is wrong, or the header is too short to have one.
     Bad,
@@ -25,8 +26,8 @@ pub enum Verification {
 
 /// Checks the transport checksum of `packet`.
 ///
-/// `protocol` is the one that goes into the pseudo-header: the packet's own, but for UDP-Lite, which Linux 6.18's conntrack sums
-/// as [`protocol::UDP`]. It decides nothing else.
+/// `protocol` is the one that goes into the pseudo-header: the packet's own, but for UDP-Lite,
+/// which Linux 6.18's conntrack sums as [`protocol::UDP`]. It decides nothing else.
 pub fn verify_transport(packet: &Packet<'_>, protocol: u8) -> Verification {
     let Some(upper) = packet.upper() else { return Verification::Unverifiable };
     let fragmented = packet.fragment().is_some_and(|piece| piece.more || piece.offset != 0);
@@ -65,8 +66,8 @@ fn sums_up(sum: Sum) -> bool {
     sum.fold() == 0xffff
 }
 
-/// A checksum over a pseudo-header and all of `l4`. Network cards that cut superpackets take the pseudo-header's
-/// sum without the length, so that is "unfinished" as well.
+/// A checksum over a pseudo-header and all of `l4`. Network cards that cut superpackets take the
+/// pseudo-header's sum without the length, so that is "unfinished" as well.
 fn internet(l4: &[u8], field: u16, pseudo: impl Fn(usize) -> Sum) -> Verification {
     if sums_up(pseudo(l4.len()).bytes(l4)) {
         return Verification::Good;
