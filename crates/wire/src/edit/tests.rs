@@ -91,6 +91,17 @@ fn udp_without_a_checksum_stays_without() {
 }
 
 #[test]
+fn no_port_makes_a_udp_checksum_vanish() {
+    for v6 in [false, true] {
+        let mut bytes = packets(v6).swap_remove(1);
+        for port in 1..=u16::MAX {
+            assert!(edit(&mut bytes).set_port(End::Destination, port));
+            assert_eq!(verdict(&bytes), Verification::Good, "port {port}");
+        }
+    }
+}
+
+#[test]
 fn an_unfinished_field_follows_the_addresses_only() {
     for v6 in [false, true] {
         for mut bytes in packets(v6).into_iter().take(2) {
