@@ -1,1 +1,6 @@
 //! Captures in, virtual clock, trace out.
+
+pub mod capture;
+
+#[cfg(test)]
+mod craft;
