@@ -1,6 +1,8 @@
 //! Captures in, virtual clock, trace out.
 
 pub mod capture;
+pub mod merge;
+pub mod write;
 
 #[cfg(test)]
 mod craft;

@@ -11,7 +11,7 @@
 use std::io::{self, Read};
 
 /// Bytes of the buffer at first: large enough that system calls do not count, small enough for the cache.
-const START: usize = 256 * 1024;
+const START: usize = 128 * 1024;
 /// Bytes the buffer may grow to: one packet with the longest options, rounded up.
 pub(super) const LIMIT: usize = 1024 * 1024;
 
