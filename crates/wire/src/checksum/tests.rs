@@ -178,6 +178,25 @@ fn udp_lite_sums_what_it_covers_with_the_protocol_it_is_given() {
     }
 }
 
+#[test]
+fn conntrack_sums_ipv4_udp_lite_with_eight_bits_of_its_length() {
+    let (IpAddr::V4(a), IpAddr::V4(b)) = (address(false, 1), address(false, 2)) else { return };
+    for length in [255_usize, 256, 300] {
+        let mut l4 = vec![7; length];
+        l4[4..8].copy_from_slice(&[0, 8, 0, 0]);
+        let bytes = compose::ipv4(a, b, protocol::UDPLITE, &l4);
+        let network = Packet::parse(&bytes).unwrap().network();
+        for (stated, protocol) in [(length & 255, protocol::UDP), (length, protocol::UDPLITE)] {
+            let sum = pseudo_header(network, protocol, stated).bytes(&l4[..8]).checksum();
+            let mut l4 = l4.clone();
+            l4[6..8].copy_from_slice(&sum.to_be_bytes());
+            let bytes = compose::ipv4(a, b, protocol::UDPLITE, &l4);
+            let packet = Packet::parse(&bytes).unwrap();
+            assert_eq!(verify_transport(&packet, protocol), Verification::Good, "{length}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn sum_is_the_definition(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {

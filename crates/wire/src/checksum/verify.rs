@@ -6,7 +6,7 @@
 
 use super::{Sum, pseudo_header};
 use crate::gre::{self, GreHeader};
-use crate::{IcmpHeader, Packet, SctpHeader, TcpHeader, UdpHeader, protocol};
+use crate::{Family, IcmpHeader, Packet, SctpHeader, TcpHeader, UdpHeader, protocol};
 
 /// What was found about a transport checksum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -26,8 +26,9 @@ pub enum Verification {
 
 /// Checks the transport checksum of `packet`.
 ///
-/// `protocol` is the one that goes into the pseudo-header: the packet's own, but for UDP-Lite,
-/// which Linux 6.18's conntrack sums as [`protocol::UDP`]. It decides nothing else.
+/// `protocol` is the one that goes into the pseudo-header: the packet's own. UDP-Lite may be given
+/// [`protocol::UDP`] instead, to be judged as Linux 6.18's conntrack does: it sums that protocol,
+/// and over IPv4 only the low eight bits of the length (found by running it).
 pub fn verify_transport(packet: &Packet<'_>, protocol: u8) -> Verification {
     let Some(upper) = packet.upper() else { return Verification::Unverifiable };
     let fragmented = packet.fragment().is_some_and(|piece| piece.more || piece.offset != 0);
@@ -46,7 +47,7 @@ pub fn verify_transport(packet: &Packet<'_>, protocol: u8) -> Verification {
             Some(header) => internet(l4, header.checksum.get(), pseudo),
             None => Verification::Bad,
         },
-        protocol::UDPLITE => udp_lite(l4, pseudo),
+        protocol::UDPLITE => udp_lite(l4, pseudo(udp_lite_length(packet, protocol))),
         protocol::ICMPV6 => match IcmpHeader::view(l4) {
             Some(header) => internet(l4, header.checksum.get(), pseudo),
             None => Verification::Bad,
@@ -79,14 +80,22 @@ fn internet(l4: &[u8], field: u16, pseudo: impl Fn(usize) -> Sum) -> Verificatio
 }
 
 /// UDP-Lite: the sum ends where the header says; there is no datagram without one.
-fn udp_lite(l4: &[u8], pseudo: impl Fn(usize) -> Sum) -> Verification {
+fn udp_lite(l4: &[u8], pseudo: Sum) -> Verification {
     let covered = UdpHeader::view(l4)
         .filter(|header| header.checksum.get() != 0)
         .and_then(|header| header.coverage(l4.len()))
         .and_then(|covered| l4.get(..covered));
     match covered {
-        Some(covered) => good_if(sums_up(pseudo(l4.len()).bytes(covered))),
+        Some(covered) => good_if(sums_up(pseudo.bytes(covered))),
         None => Verification::Bad,
+    }
+}
+
+/// The length that UDP-Lite's pseudo-header is summed with: see [`verify_transport`].
+fn udp_lite_length(packet: &Packet<'_>, protocol: u8) -> usize {
+    match (packet.family(), protocol) {
+        (Family::V4, protocol::UDP) => packet.l4_length() & 0xff,
+        _ => packet.l4_length(),
     }
 }
 

@@ -148,9 +148,10 @@ fn ipv4_authentication_and_esp_are_upper_layers() {
 
 #[test]
 fn ipv6_chains_are_walked_as_conntrack_walks_them() {
-    // (the first header, the chain, what is found)
+    /// The first header, the chain, what is found.
+    type Case<'a> = (u8, &'a [u8], Option<(u8, usize)>);
     let udp_at = |offset| Some((protocol::UDP, offset));
-    let cases: [(u8, &[u8], Option<(u8, usize)>); 14] = [
+    let cases: [Case<'_>; 14] = [
         (17, &[0; 8], udp_at(40)),
         (50, &[0; 8], Some((protocol::ESP, 40))),
         (59, &[0; 8], None),
