@@ -1,6 +1,7 @@
 //! Captures in, virtual clock, trace out.
 
 pub mod capture;
+pub mod config;
 pub mod merge;
 pub mod write;
 

@@ -186,9 +186,9 @@ mod tests {
             let all = merged(&mut Merge::new(opened.collect()));
             prop_assert_eq!(all.len(), captures.iter().map(Vec::len).sum::<usize>());
             prop_assert!(all.is_sorted_by_key(|packet| packet.2));
-            for mark in 0..captures.len() {
+            for (mark, times) in captures.iter().enumerate() {
                 let positions = all.iter().filter(|packet| usize::from(packet.0) == mark);
-                prop_assert!(positions.map(|packet| packet.1).eq(0..captures[mark].len() as u8));
+                prop_assert!(positions.map(|packet| packet.1).eq(0..times.len() as u8));
             }
         }
     }
