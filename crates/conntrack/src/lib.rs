@@ -1,1 +1,47 @@
-//! Linux's connection tracking as a sans-IO library: tuples, table, protocol state machines, timeouts, events.
+//! Linux's connection tracking as a sans-IO library.
+//!
+//! A [`Tracker`] is one network namespace's connection tracking on one core: packets and times go in,
+//! states, events and entries come out. It reads no clock, opens no socket, starts no thread and
+//! draws no random number; with the same packets, times and seed it does the same, always.
+//!
+//! Where to look: [`tracker`](Tracker) for what happens to a packet, `tcp`, `udp`, `icmp`, `icmpv6`,
+//! `sctp` and `gre` for what each protocol makes of it, `table`, `index` and `wheel` for how
+//! connections are kept, `event` for what is told, `sysctl` for the settings.
+
+#![forbid(unsafe_code)]
+
+mod decision;
+mod entry;
+pub mod event;
+mod expect;
+mod gre;
+mod icmp;
+mod icmpv6;
+mod index;
+mod memory;
+mod reason;
+pub mod sctp;
+mod statistics;
+mod status;
+mod sysctl;
+mod table;
+pub mod tcp;
+mod tell;
+mod time;
+mod tracker;
+mod tuple;
+mod udp;
+mod wheel;
+
+pub use entry::ConnId;
+pub use event::{Counter, Event, EventKind, EventMask, Labels, ProtocolInfo, Record, Timestamps};
+pub use expect::Expectations;
+pub use memory::Arena;
+pub use reason::{DropReason, Reason};
+pub use statistics::Statistics;
+pub use status::{CtState, Direction, PerDir, Status};
+pub use sysctl::{EventMode, SysctlError, Sysctls};
+pub use table::Unconfirmed;
+pub use time::{Instant, NANOS_PER_SECOND, Span};
+pub use tracker::{Approach, Config, Flow, Hook, Tracked, Tracker, Unfinished};
+pub use tuple::{L4Key, Tuple, Zone};

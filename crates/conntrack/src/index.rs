@@ -1,0 +1,280 @@
+//! The index: from the hash of a tuple to the slots that may hold it, one cache line a look.
+//!
+//! A bucket is one line of ten (tag, slot) pairs. The hash gives the bucket and a 16-bit tag; a tag
+//! that is equal by chance costs one look at an entry (1 in 6,500 looks at a full bucket). A bucket
+//! that is full sends what comes next to its neighbour and counts it in `overflow`, so that a miss
+//! is known after one line wherever nothing overflowed, which at the sizes below is nearly
+//! everywhere. Removing counts back along the same way: there are no tombstones and nothing is ever
+//! rehashed.
+//!
+//! The hash is keyed with a secret seed (SipHash-1-3, as the kernel uses), so that nobody can choose
+//! ports that meet in one bucket. It is symmetric: a tuple and its inverse meet in one place, and a
+//! connection without NAT is found by one key from both sides.
+
+use core::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::entry::NONE;
+use crate::memory::Region;
+use crate::tuple::Tuple;
+
+/// Pairs in a bucket.
+const WIDTH: usize = 10;
+
+/// How many buckets an insertion may look at before it gives up (`chaintoolong`).
+const MAX_PROBES: usize = 64;
+
+/// One cache line of the index.
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C, align(64))]
+pub struct Bucket {
+    slots: [u32; WIDTH],
+    tags: [u16; WIDTH],
+    /// One bit a pair that is in use.
+    used: u16,
+    /// Pairs that belong here or before, and live further on. Stays at its maximum once there.
+    overflow: u16,
+}
+
+/// Where a tuple belongs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Place {
+    bucket: u32,
+    tag: u16,
+}
+
+/// The secret of the hash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Seed(pub(crate) u64, pub(crate) u64);
+
+/// The index.
+pub(crate) struct Index {
+    buckets: Region<Bucket>,
+    seed: Seed,
+}
+
+impl Index {
+    /// Buckets for `capacity` connections: four pairs each on average without NAT, eight with.
+    pub(crate) fn buckets_for(capacity: usize) -> usize {
+        (capacity / 4).max(16)
+    }
+
+    /// An index over zeroed memory; at least one bucket.
+    pub(crate) fn new(buckets: Region<Bucket>, seed: Seed) -> Index {
+        debug_assert!(!buckets.is_empty());
+        Index { buckets, seed }
+    }
+
+    /// Where a tuple, and its inverse, belong.
+    #[inline]
+    pub(crate) fn place(&self, tuple: &Tuple) -> Place {
+        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
+        if tuple.key.version == 4 {
+            hasher.write(tuple.key.words().as_bytes());
+        } else {
+            hasher.write(tuple.key.words_v6(&tuple.pair).as_bytes());
+        }
+        let hash = hasher.finish();
+        // Lemire's reduction: the high half picks the bucket, the low bits are the tag.
+        let bucket = ((hash >> 32) * self.buckets.len() as u64 >> 32) as u32;
+        Place { bucket, tag: hash as u16 }
+    }
+
+    /// Touches the line of a place, so that it is near when its packet's turn comes. Returns
+    /// something that depends on it, for the caller to keep alive.
+    #[inline]
+    pub(crate) fn touch(&self, place: Place) -> u16 {
+        self.buckets.get(place.bucket as usize).map_or(0, |bucket| bucket.used)
+    }
+
+    /// The first slot that may hold the tuple at `place`: a hint for fetching it early.
+    #[inline]
+    pub(crate) fn first_candidate(&self, place: Place) -> Option<u32> {
+        let bucket = self.buckets.get(place.bucket as usize)?;
+        let matches = bucket.matches(place.tag);
+        bucket.slots.get(matches.trailing_zeros() as usize).copied()
+    }
+
+    /// The first slot at `place` for which `is_it` gives something, and what it gives.
+    #[inline]
+    pub(crate) fn find<T>(
+        &self,
+        place: Place,
+        mut is_it: impl FnMut(u32) -> Option<T>,
+    ) -> Option<(u32, T)> {
+        let mut at = place.bucket as usize;
+        for _ in 0..MAX_PROBES {
+            let bucket = self.buckets.get(at)?;
+            let mut matches = bucket.matches(place.tag);
+            while matches != 0 {
+                let pair = matches.trailing_zeros() as usize;
+                matches &= matches - 1;
+                let slot = bucket.slots.get(pair).copied().unwrap_or(NONE);
+                if let Some(found) = is_it(slot) {
+                    return Some((slot, found));
+                }
+            }
+            if bucket.overflow == 0 {
+                return None;
+            }
+            at = self.after(at);
+        }
+        None
+    }
+
+    /// Puts a slot at `place`. False: there is no room near.
+    #[must_use]
+    pub(crate) fn insert(&mut self, place: Place, slot: u32) -> bool {
+        let Some(distance) = self.room(place) else { return false };
+        let mut at = place.bucket as usize;
+        for _ in 0..distance {
+            if let Some(bucket) = self.buckets.get_mut(at) {
+                bucket.overflow = bucket.overflow.saturating_add(1);
+            }
+            at = self.after(at);
+        }
+        if let Some(bucket) = self.buckets.get_mut(at) {
+            bucket.put(place.tag, slot);
+        }
+        true
+    }
+
+    /// Buckets to go from `place` to one with room.
+    fn room(&self, place: Place) -> Option<usize> {
+        let mut at = place.bucket as usize;
+        for distance in 0..MAX_PROBES.min(self.buckets.len()) {
+            if !self.buckets.get(at)?.is_full() {
+                return Some(distance);
+            }
+            at = self.after(at);
+        }
+        None
+    }
+
+    /// Takes a slot from `place`; does nothing if it is not there.
+    pub(crate) fn remove(&mut self, place: Place, slot: u32) {
+        let home = place.bucket as usize;
+        let mut at = home;
+        for distance in 0..MAX_PROBES {
+            let Some(bucket) = self.buckets.get_mut(at) else { return };
+            if bucket.take(place.tag, slot) {
+                self.forget_overflow(home, distance);
+                return;
+            }
+            at = self.after(at);
+        }
+    }
+
+    fn forget_overflow(&mut self, home: usize, distance: usize) {
+        let mut at = home;
+        for _ in 0..distance {
+            if let Some(bucket) = self.buckets.get_mut(at)
+                && bucket.overflow != u16::MAX
+            {
+                bucket.overflow = bucket.overflow.saturating_sub(1);
+            }
+            at = self.after(at);
+        }
+    }
+
+    /// The slots in the `n`th bucket from `place` on.
+    pub(crate) fn neighbours(&self, place: Place, n: usize) -> impl Iterator<Item = u32> + use<> {
+        let at = (place.bucket as usize + n) % self.buckets.len();
+        let bucket = self.buckets.get(at).copied();
+        (0..WIDTH).filter_map(move |pair| {
+            let bucket = bucket.as_ref()?;
+            (bucket.used >> pair & 1 == 1).then(|| bucket.slots.get(pair).copied())?
+        })
+    }
+
+    /// How many pairs the fullest bucket holds, with what overflowed from it.
+    #[cfg(test)]
+    pub(crate) fn fullest(&self) -> usize {
+        let load = |bucket: &Bucket| bucket.used.count_ones() as usize + bucket.overflow as usize;
+        self.buckets.iter().map(load).max().unwrap_or(0)
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.buckets.len() { 0 } else { at + 1 }
+    }
+}
+
+impl Bucket {
+    /// One bit for each used pair with this tag.
+    #[inline]
+    fn matches(&self, tag: u16) -> u16 {
+        let mut bits = 0;
+        for (pair, &other) in self.tags.iter().enumerate() {
+            bits |= u16::from(other == tag) << pair;
+        }
+        bits & self.used
+    }
+
+    fn is_full(&self) -> bool {
+        self.used == (1 << WIDTH) - 1
+    }
+
+    fn put(&mut self, tag: u16, slot: u32) {
+        let pair = (!self.used).trailing_zeros() as usize;
+        if let (Some(tags), Some(slots)) = (self.tags.get_mut(pair), self.slots.get_mut(pair)) {
+            *tags = tag;
+            *slots = slot;
+            self.used |= 1 << pair;
+        }
+    }
+
+    fn take(&mut self, tag: u16, slot: u32) -> bool {
+        let mut matches = self.matches(tag);
+        while matches != 0 {
+            let pair = matches.trailing_zeros() as usize;
+            matches &= matches - 1;
+            if self.slots.get(pair) == Some(&slot) {
+                self.used &= !(1 << pair);
+                return true;
+            }
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(buckets: usize) -> Index {
+        Index::new(Region::zeroed(buckets), Seed(1, 2))
+    }
+
+    #[test]
+    fn a_bucket_is_one_cache_line() {
+        assert_eq!(size_of::<Bucket>(), 64);
+    }
+
+    #[test]
+    fn what_overflows_is_found_and_can_be_removed_again() {
+        let mut index = index(16);
+        let place = Place { bucket: 15, tag: 7 };
+        for slot in 0..25 {
+            assert!(index.insert(place, slot));
+        }
+        for slot in 0..25 {
+            assert!(index.find(place, |s| (s == slot).then_some(())).is_some());
+        }
+        for slot in (0..25).rev() {
+            index.remove(place, slot);
+            assert!(index.find(place, |s| (s == slot).then_some(())).is_none());
+        }
+        assert_eq!(index.fullest(), 0, "no trace is left");
+    }
+
+    #[test]
+    fn a_full_index_refuses() {
+        let mut index = index(16);
+        let place = Place { bucket: 3, tag: 7 };
+        let fitted = (0..200).filter(|&slot| index.insert(place, slot)).count();
+        assert_eq!(fitted, 16 * WIDTH);
+    }
+}

@@ -1,0 +1,531 @@
+//! The table: every confirmed connection, and the only place where one enters or leaves it.
+//!
+//! An [`Entry`] is 128 bytes in a slab; IPv6 addresses and counters lie in slabs of their own under
+//! the same slot, so that IPv4 without accounting does not pay for them; what few connections have
+//! (labels, timestamps, a helper, a master, translated IPv6 addresses) is an [`Extra`]. IPv4 takes
+//! slots from the low end and IPv6 from the high end, so that the side slabs stay dense. All of it is
+//! sized once from nf_conntrack_max; pages nobody has touched stay with the system.
+//!
+//! Life of a connection: [`Unconfirmed`], owned by its packet and freely editable → `insert` →
+//! an entry whose tuples nobody can change → `unlink`, the only way out, whatever the cause.
+//!
+//! Invariants: an entry is in the index under its original key, and under its reply key too if that
+//! is not the inverse; it is in the wheel exactly once; `count` is the number of entries.
+//!
+//! Measured against a slab under `hashbrown::HashTable` with both keys (the obvious design): see
+//! ARCHITECTURE.md, "The table".
+
+use crate::entry::{ConnId, Entry, Flags, NONE};
+use crate::event::{Counter, Labels, Timestamps};
+use crate::index::{Bucket, Index, Place, Seed};
+use crate::memory::{Arena, Region};
+use crate::status::{Direction, PerDir, Status};
+use crate::time::Instant;
+use crate::tuple::{AddressPair, Key, Tuple, Zone};
+use crate::wheel::Wheel;
+
+/// What only some connections have.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Extra {
+    /// Addresses of the reply where NAT made them differ (IPv6; for IPv4 they are in the key).
+    pub(crate) reply_pair: Option<AddressPair>,
+    pub(crate) timestamps: Option<Timestamps>,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) helper: Option<&'static str>,
+    pub(crate) master: Option<(ConnId, Tuple)>,
+}
+
+/// A connection that is not in the table yet: it belongs to the packet that began it.
+///
+/// Rules, NAT and helpers may change it; the table's copy, made by
+/// [`Tracker::confirm`](crate::Tracker::confirm), cannot be changed. Dropping it forgets the
+/// connection without a trace, as the kernel does with a NEW packet that a rule drops.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Unconfirmed {
+    pub(crate) entry: Entry,
+    pub(crate) addresses: PerDir<AddressPair>,
+    pub(crate) counters: PerDir<Counter>,
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        zerocopy::IntoBytes::as_bytes(self) == zerocopy::IntoBytes::as_bytes(other)
+    }
+}
+
+impl Unconfirmed {
+    pub(crate) fn new(original: Tuple, reply: Tuple) -> Unconfirmed {
+        Unconfirmed {
+            entry: Entry::new(original.key, reply.key),
+            addresses: PerDir([original.pair, reply.pair]),
+            counters: PerDir::default(),
+            extra: None,
+        }
+    }
+
+    /// The tuple of a direction.
+    pub fn tuple(&self, direction: Direction) -> Tuple {
+        let key = match direction {
+            Direction::Original => self.entry.original,
+            Direction::Reply => self.entry.reply,
+        };
+        Tuple { key, pair: self.addresses[direction] }
+    }
+
+    /// What NAT makes of the answers: the tuple they will be looked up by.
+    pub fn set_reply(&mut self, reply: Tuple) {
+        self.entry.reply = reply.key;
+        self.addresses[Direction::Reply] = reply.pair;
+    }
+
+    /// Puts a direction into a zone of its own (`CT --zone-orig`, `--zone-reply`).
+    pub fn set_zone(&mut self, direction: Direction, zone: Zone) {
+        match direction {
+            Direction::Original => self.entry.original.zone = zone.0,
+            Direction::Reply => self.entry.reply.zone = zone.0,
+        }
+    }
+
+    /// Status bits.
+    pub fn status(&self) -> Status {
+        self.entry.status
+    }
+
+    /// Sets status bits.
+    pub fn set_status(&mut self, bits: Status) {
+        self.entry.status.set(bits);
+    }
+
+    /// The mark.
+    pub fn mark(&self) -> u32 {
+        self.entry.mark
+    }
+
+    /// Sets the mark.
+    pub fn set_mark(&mut self, mark: u32) {
+        self.entry.mark = mark;
+    }
+
+    pub(crate) fn extra_mut(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+}
+
+/// Why an unconfirmed connection did not get into the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum InsertError {
+    /// One of its tuples is taken by this entry, found in this direction.
+    Taken(u32, Direction),
+    /// No slot is free.
+    Full,
+    /// No room in the index near a tuple's place.
+    ChainTooLong,
+}
+
+/// See the module's essay.
+pub(crate) struct Table {
+    entries: Region<Entry>,
+    pairs: Region<AddressPair>,
+    counters: Region<PerCounter>,
+    extras: Vec<Extra>,
+    free_extras: Vec<u32>,
+    index: Index,
+    wheel: Wheel,
+    free: PerEnd<u32>,
+    /// Slots that were never used: from `low` up to `high`.
+    fresh: PerEnd<u32>,
+    count: usize,
+}
+
+/// One value for IPv4's end of the slab and one for IPv6's.
+struct PerEnd<T> {
+    low: T,
+    high: T,
+}
+
+/// The counters of an entry: packets and bytes of each direction.
+pub(crate) type PerCounter = [[u64; 2]; 2];
+
+impl Table {
+    /// Bytes of an [`Arena`] that holds all of a table for `capacity` connections.
+    pub(crate) fn bytes_for(capacity: usize) -> usize {
+        let slot = size_of::<Entry>() + size_of::<AddressPair>() + size_of::<PerCounter>();
+        // One line for the alignment of each region.
+        capacity * slot + Index::buckets_for(capacity) * size_of::<Bucket>() + 4 * 64
+    }
+
+    /// An empty table. `capacity` is at least 1 and below 2³¹.
+    pub(crate) fn new(capacity: usize, seed: Seed, arena: &mut Arena) -> Table {
+        let capacity = capacity.clamp(1, (1 << 31) - 1);
+        let buckets = Index::buckets_for(capacity);
+        Table {
+            index: Index::new(Region::within(arena, buckets), seed),
+            entries: Region::within(arena, capacity),
+            counters: Region::within(arena, capacity),
+            pairs: Region::within(arena, capacity),
+            extras: Vec::new(),
+            free_extras: Vec::new(),
+            wheel: Wheel::new(),
+            free: PerEnd { low: NONE, high: NONE },
+            fresh: PerEnd { low: 0, high: capacity as u32 },
+            count: 0,
+        }
+    }
+
+    /// Entries in the table.
+    pub(crate) fn count(&self) -> usize {
+        self.count
+    }
+
+    #[inline]
+    pub(crate) fn place(&self, tuple: &Tuple) -> Place {
+        self.index.place(tuple)
+    }
+
+    /// Touches a place's line of the index; see [`Index::touch`].
+    #[inline]
+    pub(crate) fn touch(&self, place: Place) -> u16 {
+        self.index.touch(place)
+    }
+
+    /// Touches both lines of the entry that is most likely at `place`.
+    #[inline]
+    pub(crate) fn touch_entry(&self, place: Place) -> u64 {
+        let Some(slot) = self.index.first_candidate(place) else { return 0 };
+        match self.entries.get(slot as usize) {
+            Some(entry) => entry.deadline ^ u64::from(entry.mark),
+            None => 0,
+        }
+    }
+
+    /// The entry that has the tuple, and in which direction.
+    #[inline]
+    pub(crate) fn find(&self, tuple: &Tuple) -> Option<(u32, Direction)> {
+        self.find_at(self.index.place(tuple), tuple)
+    }
+
+    #[inline]
+    pub(crate) fn find_at(&self, place: Place, tuple: &Tuple) -> Option<(u32, Direction)> {
+        self.index.find(place, |slot| {
+            let entry = self.entries.get(slot as usize)?;
+            if tuple.key.version == 4 {
+                direction_of(entry, &tuple.key)
+            } else {
+                self.direction_v6(entry, slot, tuple)
+            }
+        })
+    }
+
+    #[inline(never)]
+    fn direction_v6(&self, entry: &Entry, slot: u32, tuple: &Tuple) -> Option<Direction> {
+        // A tuple that is its own inverse is found as the reply, as in the kernel's lists.
+        let reply = entry.reply == tuple.key && self.pair(entry, slot, Direction::Reply) == tuple.pair;
+        if reply {
+            return Some(Direction::Reply);
+        }
+        let original = entry.original == tuple.key
+            && self.pair(entry, slot, Direction::Original) == tuple.pair;
+        original.then_some(Direction::Original)
+    }
+
+    fn pair(&self, entry: &Entry, slot: u32, direction: Direction) -> AddressPair {
+        let Some(&[source, destination]) = self.pairs.get(slot as usize) else {
+            return AddressPair::default();
+        };
+        match direction {
+            Direction::Original => [source, destination],
+            Direction::Reply => {
+                let translated = self.extra_of(entry).and_then(|extra| extra.reply_pair);
+                translated.unwrap_or([destination, source])
+            }
+        }
+    }
+
+    /// A tuple of an entry.
+    pub(crate) fn tuple(&self, slot: u32, direction: Direction) -> Option<Tuple> {
+        let entry = self.entries.get(slot as usize)?;
+        let key = match direction {
+            Direction::Original => entry.original,
+            Direction::Reply => entry.reply,
+        };
+        let pair = match key.version {
+            6 => self.pair(entry, slot, direction),
+            _ => AddressPair::default(),
+        };
+        Some(Tuple { key, pair })
+    }
+
+    /// The entry in a slot.
+    #[inline]
+    pub(crate) fn entry(&self, slot: u32) -> Option<&Entry> {
+        self.entries.get(slot as usize)
+    }
+
+    /// The entry in a slot, whose keys the caller leaves alone.
+    #[inline]
+    pub(crate) fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(slot as usize)
+    }
+
+    /// The slot of a live entry; `None` once it has left the table.
+    pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
+        let entry = self.entries.get(id.slot as usize)?;
+        (!entry.is_free() && entry.generation == id.generation).then_some(id.slot)
+    }
+
+    pub(crate) fn id_of(&self, slot: u32) -> Option<ConnId> {
+        let entry = self.entries.get(slot as usize)?;
+        (!entry.is_free()).then_some(ConnId { slot, generation: entry.generation })
+    }
+
+    /// Every entry, IPv4 first, in the order of their slots.
+    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+        let used = (0..self.fresh.low).chain(self.fresh.high..self.entries.len() as u32);
+        used.filter(|&slot| self.entry(slot).is_some_and(|entry| !entry.is_free()))
+    }
+
+    /// Counts a packet, if the entry counts.
+    #[inline]
+    pub(crate) fn account(&mut self, slot: u32, direction: Direction, bytes: usize) {
+        if let Some(counters) = self.counters.get_mut(slot as usize) {
+            let [packets, total] = &mut counters[direction as usize];
+            *packets = packets.wrapping_add(1);
+            *total = total.wrapping_add(bytes as u64);
+        }
+    }
+
+    /// The counters of an entry, if it counts.
+    pub(crate) fn counters(&self, slot: u32) -> Option<PerDir<Counter>> {
+        let entry = self.entry(slot)?;
+        if !entry.flags.has(Flags::ACCOUNTING) {
+            return None;
+        }
+        let counter = |&[packets, bytes]: &[u64; 2]| Counter { packets, bytes };
+        let [original, reply] = self.counters.get(slot as usize)?;
+        Some(PerDir([counter(original), counter(reply)]))
+    }
+
+    pub(crate) fn extra_of(&self, entry: &Entry) -> Option<&Extra> {
+        self.extras.get(entry.extra as usize)
+    }
+
+    /// What few connections have, made if it is not there.
+    pub(crate) fn extra_mut(&mut self, slot: u32) -> Option<&mut Extra> {
+        let index = self.entries.get(slot as usize)?.extra;
+        if index != NONE {
+            return self.extras.get_mut(index as usize);
+        }
+        self.attach(slot, Extra::default())
+    }
+
+    fn attach(&mut self, slot: u32, extra: Extra) -> Option<&mut Extra> {
+        let index = match self.free_extras.pop() {
+            Some(index) => {
+                *self.extras.get_mut(index as usize)? = extra;
+                index
+            }
+            None => {
+                self.extras.push(extra);
+                self.extras.len() as u32 - 1
+            }
+        };
+        self.entries.get_mut(slot as usize)?.extra = index;
+        self.extras.get_mut(index as usize)
+    }
+
+    /// Puts a connection into the table: the only way in. Its deadline must be set.
+    pub(crate) fn insert(
+        &mut self,
+        conn: &mut Unconfirmed,
+        now: Instant,
+    ) -> Result<ConnId, InsertError> {
+        let (original, reply) =
+            (conn.tuple(Direction::Original), conn.tuple(Direction::Reply));
+        let places = self.places(&original, &reply);
+        if let Some((slot, direction)) = self.find_at(places.0, &original) {
+            return Err(InsertError::Taken(slot, direction));
+        }
+        if let Some(place) = places.1
+            && let Some((slot, direction)) = self.find_at(place, &reply)
+        {
+            return Err(InsertError::Taken(slot, direction));
+        }
+        let slot = self.take_slot(original.key.version).ok_or(InsertError::Full)?;
+        if let Err(error) = self.link(slot, places) {
+            self.give_slot(slot, original.key.version);
+            return Err(error);
+        }
+        self.fill(slot, conn, places.1.is_some(), &original, &reply);
+        self.wheel.insert(&mut self.entries, slot, now);
+        self.count += 1;
+        self.id_of(slot).ok_or(InsertError::Full)
+    }
+
+    /// Where a connection belongs: one place if the reply is the inverse, else two.
+    fn places(&self, original: &Tuple, reply: &Tuple) -> (Place, Option<Place>) {
+        let one = original.inverse().is_some_and(|inverse| inverse == *reply);
+        (self.index.place(original), (!one).then(|| self.index.place(reply)))
+    }
+
+    fn link(&mut self, slot: u32, places: (Place, Option<Place>)) -> Result<(), InsertError> {
+        if !self.index.insert(places.0, slot) {
+            return Err(InsertError::ChainTooLong);
+        }
+        if let Some(place) = places.1
+            && !self.index.insert(place, slot)
+        {
+            self.index.remove(places.0, slot);
+            return Err(InsertError::ChainTooLong);
+        }
+        Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        slot: u32,
+        conn: &mut Unconfirmed,
+        two_keys: bool,
+        original: &Tuple,
+        reply: &Tuple,
+    ) {
+        let Some(entry) = self.entries.get_mut(slot as usize) else { return };
+        *entry = Entry { generation: entry.generation, hint: u32::MAX, extra: NONE, ..conn.entry };
+        if two_keys {
+            entry.flags.set(Flags::TWO_KEYS);
+        }
+        if entry.flags.has(Flags::ACCOUNTING)
+            && let Some(counters) = self.counters.get_mut(slot as usize)
+        {
+            let PerDir([o, r]) = conn.counters;
+            *counters = [[o.packets, o.bytes], [r.packets, r.bytes]];
+        }
+        if original.key.version == 6 {
+            if let Some(pair) = self.pairs.get_mut(slot as usize) {
+                *pair = original.pair;
+            }
+            if reply.pair != [original.pair[1], original.pair[0]] {
+                conn.extra_mut().reply_pair = Some(reply.pair);
+            }
+        }
+        if let Some(extra) = conn.extra.take() {
+            self.attach(slot, *extra);
+        }
+    }
+
+    /// Takes an entry out of the table: the only way out. What it was can be read until the slot is
+    /// used again, but for its status as a member.
+    pub(crate) fn unlink(&mut self, slot: u32) {
+        let (Some(original), Some(reply)) =
+            (self.tuple(slot, Direction::Original), self.tuple(slot, Direction::Reply))
+        else {
+            return;
+        };
+        self.wheel.remove(&mut self.entries, slot);
+        let place = self.index.place(&original);
+        self.index.remove(place, slot);
+        let Some(entry) = self.entries.get_mut(slot as usize) else { return };
+        if entry.flags.has(Flags::TWO_KEYS) {
+            let place = self.index.place(&reply);
+            self.index.remove(place, slot);
+        }
+        if entry.extra != NONE {
+            self.free_extras.push(entry.extra);
+            if let Some(extra) = self.extras.get_mut(entry.extra as usize) {
+                *extra = Extra::default();
+            }
+        }
+        entry.extra = NONE;
+        entry.generation = entry.generation.wrapping_add(1);
+        let version = entry.original.version;
+        entry.original.version = 0;
+        self.count -= 1;
+        self.give_slot(slot, version);
+    }
+
+    fn take_slot(&mut self, version: u8) -> Option<u32> {
+        let low_first = version == 4;
+        let slot = match low_first {
+            true => self.pop_free(true).or_else(|| self.take_fresh(true)),
+            false => self.pop_free(false).or_else(|| self.take_fresh(false)),
+        };
+        slot.or_else(|| self.pop_free(!low_first))
+    }
+
+    fn pop_free(&mut self, low: bool) -> Option<u32> {
+        let head = if low { &mut self.free.low } else { &mut self.free.high };
+        let slot = *head;
+        *head = self.entries.get(slot as usize)?.next;
+        Some(slot)
+    }
+
+    fn take_fresh(&mut self, low: bool) -> Option<u32> {
+        if self.fresh.low == self.fresh.high {
+            return None;
+        }
+        if low {
+            self.fresh.low += 1;
+            Some(self.fresh.low - 1)
+        } else {
+            self.fresh.high -= 1;
+            Some(self.fresh.high)
+        }
+    }
+
+    fn give_slot(&mut self, slot: u32, version: u8) {
+        let head = if version == 4 { &mut self.free.low } else { &mut self.free.high };
+        if let Some(entry) = self.entries.get_mut(slot as usize) {
+            entry.next = *head;
+            *head = slot;
+        }
+    }
+
+    /// Sets an entry's deadline.
+    #[inline]
+    pub(crate) fn set_deadline(&mut self, slot: u32, deadline: Instant) {
+        let Some(entry) = self.entries.get_mut(slot as usize) else { return };
+        if entry.deadline != deadline.0 {
+            entry.deadline = deadline.0;
+            self.wheel.moved(&mut self.entries, slot);
+        }
+    }
+
+    /// Whether an entry's deadline may have come.
+    #[inline]
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.wheel.is_due(now)
+    }
+
+    /// An entry whose deadline has come; the caller unlinks it.
+    pub(crate) fn pop_expired(&mut self, now: Instant) -> Option<u32> {
+        self.wheel.pop(&mut self.entries, now)
+    }
+
+    /// Nothing expires before this instant.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.wheel.next()
+    }
+
+    /// The entries of the `n`th bucket from a tuple's place on, for early drop.
+    pub(crate) fn neighbours(&self, place: Place, n: usize) -> impl Iterator<Item = u32> + use<> {
+        self.index.neighbours(place, n)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fullest_bucket(&self) -> usize {
+        self.index.fullest()
+    }
+}
+
+/// Which direction of an IPv4 entry has the key.
+#[inline]
+fn direction_of(entry: &Entry, key: &Key) -> Option<Direction> {
+    // A tuple that is its own inverse is found as the reply, as in the kernel's lists.
+    if entry.reply == *key {
+        Some(Direction::Reply)
+    } else if entry.original == *key {
+        Some(Direction::Original)
+    } else {
+        None
+    }
+}

@@ -1,0 +1,112 @@
+//! The state table: what a segment does to a connection, seen from the middle.
+//!
+//! Rows are segments, columns the state the segment meets; one table a direction. `Ig` passes
+//! without being believed, `Iv` is INVALID.
+
+use stateward_wire::TcpFlags;
+
+use super::{Segment, TcpState};
+use crate::status::Direction;
+
+/// A cell of the table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Next {
+    /// The state it leads to.
+    State(TcpState),
+    /// Passes, changes nothing.
+    Ignore,
+    /// Belongs to nothing.
+    Invalid,
+}
+
+const IG: Next = Next::Ignore;
+const IV: Next = Next::Invalid;
+const SS: Next = Next::State(TcpState::SynSent);
+const SR: Next = Next::State(TcpState::SynRecv);
+const ES: Next = Next::State(TcpState::Established);
+const FW: Next = Next::State(TcpState::FinWait);
+const CW: Next = Next::State(TcpState::CloseWait);
+const LA: Next = Next::State(TcpState::LastAck);
+const TW: Next = Next::State(TcpState::TimeWait);
+const CL: Next = Next::State(TcpState::Close);
+const S2: Next = Next::State(TcpState::SynSent2);
+
+type Table = [[Next; 10]; 6];
+
+#[rustfmt::skip]
+const ORIGINAL: Table = [
+    //          NO  SS  SR  ES  FW  CW  LA  TW  CL  S2
+    /* SYN */  [SS, SS, IG, IG, IG, IG, IG, SS, SS, S2],
+    // NO, SS   a connection starts, or starts again because the SYN was lost
+    // SR..LA   we may hold a connection that is dead for the two ends: the answer will tell
+    // TW, CL   the ports are used again
+    /* S+A */  [IV, IV, SR, IV, IV, IV, IV, IV, IV, SR],
+    // SR, S2   only in a simultaneous open does the side that sent the first SYN send this
+    /* FIN */  [IV, IV, FW, FW, LA, LA, LA, TW, CL, IV],
+    // SS, S2   nothing to close yet
+    // FW       the FIN of the other side, or the same one again: both lead on
+    /* ACK */  [ES, IV, ES, ES, CW, CW, TW, TW, CL, IV],
+    // NO       the middle of a connection
+    // SS, S2   acknowledges a SYN/ACK that we have not seen
+    // FW, LA   the FIN is acknowledged
+    /* RST */  [IV, CL, CL, CL, CL, CL, CL, CL, CL, CL],
+    /* none */ [IV, IV, IV, IV, IV, IV, IV, IV, IV, IV],
+];
+
+#[rustfmt::skip]
+const REPLY: Table = [
+    //          NO  SS  SR  ES  FW  CW  LA  TW  CL  S2
+    /* SYN */  [IV, S2, IV, IV, IV, IV, IV, SS, IV, S2],
+    // SS       both sides start at once
+    // TW       the ports are used again, by the other side
+    /* S+A */  [IV, SR, IG, IG, IG, IG, IG, IG, IG, SR],
+    // SR..CL   sent again, or the answer to a SYN we let pass
+    /* FIN */  [IV, IV, FW, FW, LA, LA, LA, TW, CL, IV],
+    /* ACK */  [IV, IG, SR, ES, CW, CW, TW, TW, CL, IG],
+    // SS       the server holds an old connection: it will reset it, or has sent a challenge ACK
+    // SR       answers a SYN sent again
+    /* RST */  [IV, CL, CL, CL, CL, CL, CL, CL, CL, CL],
+    /* none */ [IV, IV, IV, IV, IV, IV, IV, IV, IV, IV],
+];
+
+/// What `segment` does to a connection in `state`.
+#[inline]
+pub(super) fn next(direction: Direction, segment: Segment, state: TcpState) -> Next {
+    let table = match direction {
+        Direction::Original => &ORIGINAL,
+        Direction::Reply => &REPLY,
+    };
+    table[segment as usize][state as usize]
+}
+
+/// Whether a TCP may send these flags together; PSH, ECE and CWR go with anything.
+#[inline]
+pub(super) fn flags_are_legal(flags: TcpFlags) -> bool {
+    const FIN: u8 = TcpFlags::FIN.0;
+    const SYN: u8 = TcpFlags::SYN.0;
+    const RST: u8 = TcpFlags::RST.0;
+    const ACK: u8 = TcpFlags::ACK.0;
+    const URG: u8 = TcpFlags::URG.0;
+    const LEGAL: [u8; 9] = [
+        SYN,
+        SYN | URG,
+        SYN | ACK,
+        RST,
+        RST | ACK,
+        FIN | ACK,
+        FIN | ACK | URG,
+        ACK,
+        ACK | URG,
+    ];
+    /// One bit for each of the 64 sets of flags.
+    const SET: u64 = {
+        let mut set = 0;
+        let mut i = 0;
+        while i < LEGAL.len() {
+            set |= 1 << LEGAL[i];
+            i += 1;
+        }
+        set
+    };
+    SET >> (flags.0 & (FIN | SYN | RST | ACK | URG)) & 1 == 1
+}
