@@ -143,7 +143,7 @@ pub struct Chain {
     ///
     /// The offset may lie past the end of the bytes: the kernel looks only where it reads.
     pub upper: Option<(u8, usize)>,
-    /// The first fragment header, if there is one.
+    /// The first fragment header, if one is announced. It may be cut, even to nothing.
     pub fragment: Option<FragmentPlace>,
 }
 
@@ -167,15 +167,15 @@ pub fn skip_extensions(bytes: &[u8], first: u8) -> Chain {
     let (mut next, mut at, mut announced) = (first, size_of::<Ipv6Header>(), NEXT_HEADER);
     while is_extension(next) {
         let rest = bytes.get(at..).unwrap_or_default();
+        if next == protocol::FRAGMENT && chain.fragment.is_none() && at <= bytes.len() {
+            chain.fragment = Some(FragmentPlace { offset: at, announced });
+        }
         let Some(header) = ExtensionHeader::view(rest) else { return chain };
         let length = match next {
             protocol::NONE => return chain,
             protocol::FRAGMENT => {
                 // Half a fragment header will do: the kernel reads no more than the offset here.
                 let Some(&[_, _, high, low]) = rest.first_chunk() else { return chain };
-                if chain.fragment.is_none() {
-                    chain.fragment = Some(FragmentPlace { offset: at, announced });
-                }
                 if u16::from_be_bytes([high, low]) & OFFSET_MASK != 0 {
                     return chain;
                 }

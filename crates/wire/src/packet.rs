@@ -310,7 +310,8 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// Where the first IPv6 fragment header starts, from the start of the packet.
+    /// Where the first IPv6 fragment header starts, from the start of the packet. It may be cut:
+    /// [`Self::fragment`] is none then.
     #[inline]
     pub fn fragment_header(&self) -> Option<usize> {
         match self.layout.fragment {

@@ -197,6 +197,17 @@ fn ipv6_fragments_are_found_behind_other_headers() {
 }
 
 #[test]
+fn a_cut_fragment_header_has_a_place_but_says_nothing() {
+    for length in 0..8 {
+        let bytes = ipv6(44, &[17, 0, 0, 1, 0, 0, 0, 7][..length]);
+        let packet = Packet::parse(&bytes).unwrap();
+        assert_eq!((packet.fragment_header(), packet.fragment()), (Some(40), None), "{length}");
+    }
+    let bytes = ipv6(0, &[44, 9]);
+    assert_eq!(Packet::parse(&bytes).unwrap().fragment_header(), None);
+}
+
+#[test]
 fn a_payload_length_of_zero_before_hop_by_hop_options_means_all_bytes() {
     let mut bytes = ipv6(0, &[17, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4]);
     bytes[4..6].copy_from_slice(&[0, 0]);
