@@ -7,11 +7,11 @@
 //! by [`EventKind`] and stands in `Record::of`.
 
 use crate::entry::ConnId;
+use crate::sctp::SctpInfo;
 use crate::status::{PerDir, Status};
 use crate::tcp::TcpInfo;
 use crate::time::Instant;
 use crate::tuple::Tuple;
-use crate::sctp::SctpInfo;
 
 /// Causes of an event, as the kernel's `IPCT_*` bits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -48,7 +48,6 @@ pub(crate) fn packet(track: &mut GreTrack, context: &L4Context<'_>) -> L4Decisio
         return L4Decision::Accept(Accept::refresh(span(track.timeout)));
     }
     let mut accept = Accept::refresh(span(track.stream_timeout));
-    accept.assured =
-        !context.status.has(Status::ASSURED) && !context.status.has(Status::NAT_CLASH);
+    accept.assured = !context.status.has(Status::ASSURED) && !context.status.has(Status::NAT_CLASH);
     L4Decision::Accept(accept)
 }

@@ -68,10 +68,8 @@ pub(crate) fn classify<'a>(
     if kind > LAST_TYPE {
         return Err(Reason::IcmpUnknownType { kind });
     }
-    let is_error = matches!(
-        kind,
-        UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED | PARAMETER_PROBLEM | REDIRECT
-    );
+    let is_error =
+        matches!(kind, UNREACHABLE | SOURCE_QUENCH | TIME_EXCEEDED | PARAMETER_PROBLEM | REDIRECT);
     if !is_error {
         return Ok(Message::Query);
     }

@@ -29,7 +29,7 @@ const MAX_PROBES: usize = 64;
 /// One cache line of the index.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C, align(64))]
-pub struct Bucket {
+pub(crate) struct Bucket {
     slots: [u32; WIDTH],
     tags: [u16; WIDTH],
     /// One bit a pair that is in use.

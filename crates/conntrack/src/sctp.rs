@@ -5,8 +5,12 @@
 //! of an association whose handshake went another way. Kernel counterpart:
 //! `nf_conntrack_proto_sctp.c`. Source: RFC 9260 (section numbers below are its).
 
+mod chunks;
+mod states;
+
 use core::fmt;
 
+use stateward_wire::sctp::chunk;
 use stateward_wire::{Packet, SctpHeader, protocol};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -16,6 +20,7 @@ use crate::reason::Reason;
 use crate::status::{Direction, PerDir};
 use crate::sysctl::span;
 use crate::tracker::L4Context;
+use chunks::{Chunk, Chunks, Kinds, Signal};
 
 /// The state of an association, numbered as the kernel does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -90,19 +95,17 @@ impl fmt::Display for SctpState {
 }
 
 /// The SCTP part of an entry.
-#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct SctpTrack {
     /// The tag that packets of each direction must carry; 0 while unknown.
     tag: PerDir<u32>,
-    /// The initiate tags seen in INIT chunks, by the direction of the INIT.
-    init_tag: PerDir<u32>,
     state: u8,
-    flags: u8,
-    last_direction: u8,
-    /// Whether each direction has sent an INIT.
-    init_seen: u8,
-    _unused: [u32; 9],
+    /// A HEARTBEAT with another tag: 0 none, else 1 + its direction.
+    doubted: u8,
+    /// Whether each direction has sent an INIT that no COOKIE_ACK has ended.
+    init_seen: PerDir<u8>,
+    _unused: [u32; 11],
 }
 
 impl SctpTrack {
@@ -112,6 +115,27 @@ impl SctpTrack {
 
     pub(crate) fn info(&self, with_tags: bool) -> SctpInfo {
         SctpInfo { state: self.state(), tags: with_tags.then_some(self.tag) }
+    }
+
+    fn doubt(&mut self, direction: Direction) {
+        self.doubted = 1 + direction as u8;
+    }
+
+    fn believe(&mut self) {
+        self.doubted = 0;
+    }
+
+    fn doubts(&self, direction: Direction) -> bool {
+        self.doubted == 1 + direction as u8
+    }
+
+    fn init(&mut self, direction: Direction, tag: u32) {
+        // Both have sent one and this side does again: a new beginning, no collision.
+        if self.init_seen[direction] != 0 && self.init_seen[!direction] != 0 {
+            self.init_seen[!direction] = 0;
+        }
+        self.init_seen[direction] = 1;
+        self.tag[!direction] = tag;
     }
 }
 
@@ -197,13 +221,228 @@ pub(crate) fn packet(
     context: &L4Context<'_>,
     packet: &Packet<'_>,
 ) -> L4Decision {
-    let Some(_header) = SctpHeader::view(packet.l4()) else {
-        return L4Decision::Invalid(Reason::ShortHeader { protocol: protocol::SCTP });
+    let seen = match check(context, packet) {
+        Ok(seen) => seen,
+        Err(reason) => return L4Decision::Invalid(reason),
     };
-    if let Err(reason) = context.verify_checksum(packet, protocol::SCTP) {
+    if context.is_new
+        && let Err(reason) = open(track, &seen)
+    {
         return L4Decision::Invalid(reason);
     }
-    let _ = (&track.flags, &track.last_direction, &track.init_seen, &track.init_tag);
-    let _ = (Direction::Original, EventMask::NONE);
-    L4Decision::Accept(Accept::refresh(span(context.sysctls.sctp.of(SctpState::Closed))))
+    if let Err(reason) = common_tag(track, &seen) {
+        return L4Decision::Invalid(reason);
+    }
+    let mut before = Before::default();
+    for chunk in seen.chunks() {
+        if let Err(reason) = take(track, context, &seen, &chunk, &mut before) {
+            return refuse(track, &before, reason);
+        }
+    }
+    settle(track, context, &before)
+}
+
+/// A packet whose header and chunks are in order.
+struct Seen<'a> {
+    l4: &'a [u8],
+    direction: Direction,
+    tag: u32,
+    kinds: Kinds,
+}
+
+impl Seen<'_> {
+    fn chunks(&self) -> Chunks<'_> {
+        Chunks::of(self.l4)
+    }
+}
+
+/// What the chunks before have brought about.
+#[derive(Default)]
+struct Before {
+    events: EventMask,
+    assured: bool,
+    /// The packet passes, but does not count: the reason, if there is one to tell.
+    ignored: Option<Option<Reason>>,
+}
+
+fn check<'a>(context: &L4Context<'_>, packet: &'a Packet<'_>) -> Result<Seen<'a>, Reason> {
+    let l4 = packet.l4();
+    let header = SctpHeader::view(l4).ok_or(Reason::ShortHeader { protocol: protocol::SCTP })?;
+    context.verify_checksum(packet, protocol::SCTP)?;
+    Ok(Seen {
+        l4,
+        direction: context.direction,
+        tag: header.verification_tag.get(),
+        kinds: Kinds::of(Chunks::of(l4)).ok_or(Reason::SctpChunks)?,
+    })
+}
+
+/// The first packet of an entry: kernel `sctp_new`.
+fn open(track: &mut SctpTrack, seen: &Seen<'_>) -> Result<(), Reason> {
+    *track = SctpTrack::default();
+    // 8.4: what answers an association that we do not know asks for no answer itself.
+    if seen.kinds.has_any(&[chunk::ABORT, chunk::SHUTDOWN_COMPLETE, chunk::COOKIE_ACK]) {
+        return Err(Reason::SctpInvalidNew);
+    }
+    for chunk in seen.chunks() {
+        match chunk.signal().ok_or(Reason::SctpInvalidNew)? {
+            Signal::Init => {
+                zero_tag(seen)?;
+                track.tag[Direction::Reply] = initiate_tag(&chunk)?;
+            }
+            Signal::Heartbeat => track.tag[Direction::Original] = seen.tag,
+            _ => track.tag[Direction::Reply] = seen.tag,
+        }
+    }
+    Ok(())
+}
+
+/// The tag of a packet none of whose chunks has a rule of its own (8.5).
+fn common_tag(track: &SctpTrack, seen: &Seen<'_>) -> Result<(), Reason> {
+    const EXEMPT: [u8; 7] = [
+        chunk::INIT,
+        chunk::SHUTDOWN_COMPLETE,
+        chunk::COOKIE_ECHO,
+        chunk::ABORT,
+        chunk::SHUTDOWN_ACK,
+        chunk::HEARTBEAT,
+        chunk::HEARTBEAT_ACK,
+    ];
+    if seen.kinds.has_any(&EXEMPT) {
+        return Ok(());
+    }
+    matching_tag(seen, track.tag[seen.direction])
+}
+
+fn zero_tag(seen: &Seen<'_>) -> Result<(), Reason> {
+    matching_tag(seen, 0)
+}
+
+fn matching_tag(seen: &Seen<'_>, expected: u32) -> Result<(), Reason> {
+    if seen.tag == expected {
+        return Ok(());
+    }
+    Err(Reason::SctpVerificationTag { tag: seen.tag, expected })
+}
+
+fn initiate_tag(chunk: &Chunk) -> Result<u32, Reason> {
+    chunk.initiate_tag.ok_or(Reason::BadLength { protocol: protocol::SCTP })
+}
+
+/// One chunk: its tag, the state it leads to, and the tags it announces.
+fn take(
+    track: &mut SctpTrack,
+    context: &L4Context<'_>,
+    seen: &Seen<'_>,
+    chunk: &Chunk,
+    before: &mut Before,
+) -> Result<(), Reason> {
+    let direction = seen.direction;
+    let Some(signal) = chunk.signal() else { return Ok(()) };
+    match signal {
+        Signal::Init => zero_tag(seen)?,
+        Signal::Abort | Signal::ShutdownComplete => {
+            let owner = if chunk.reflected { !direction } else { direction };
+            matching_tag(seen, track.tag[owner])?;
+        }
+        Signal::CookieEcho => matching_tag(seen, track.tag[direction])?,
+        Signal::CookieAck => track.init_seen = PerDir::default(),
+        Signal::Heartbeat => {
+            if let Some(reason) = heartbeat(track, seen, before)? {
+                before.ignored = Some(Some(reason));
+                return Ok(());
+            }
+        }
+        Signal::HeartbeatAck => heartbeat_ack(track, seen, before)?,
+        _ => {}
+    }
+    let old = track.state();
+    let Some(new) = states::next(direction, signal, old) else {
+        return Err(Reason::SctpState { chunk: chunk.kind, direction, state: old });
+    };
+    match signal {
+        Signal::Init => {
+            track.init(direction, initiate_tag(chunk)?);
+            if old == SctpState::Closed && new == SctpState::Closed && !context.is_new {
+                before.ignored = Some(None);
+            }
+        }
+        Signal::InitAck => init_ack(track, direction, initiate_tag(chunk)?)?,
+        _ => {}
+    }
+    track.state = new as u8;
+    if old != new {
+        before.events = EventMask::PROTOINFO;
+        before.assured |= new == SctpState::Established;
+    }
+    Ok(())
+}
+
+/// A HEARTBEAT
+fn heartbeat(
+    track: &mut SctpTrack,
+    seen: &Seen<'_>,
+    before: &Before,
+) -> Result<Option<Reason>, Reason> {
+    let own = &mut track.tag[seen.direction];
+    if *own == 0 {
+        *own = seen.tag;
+    } else if let Err(reason) = matching_tag(seen, *own) {
+        if seen.kinds.has(chunk::DATA) || before.ignored.is_some() {
+            return Err(reason);
+        }
+        track.doubt(seen.direction);
+        return Ok(Some(reason));
+    } else {
+        track.believe();
+    }
+    Ok(None)
+}
+
+fn heartbeat_ack(track: &mut SctpTrack, seen: &Seen<'_>, before: &Before) -> Result<(), Reason> {
+    let direction = seen.direction;
+    if track.tag[direction] == 0 {
+        track.tag[direction] = seen.tag;
+    } else if let Err(reason) = matching_tag(seen, track.tag[direction]) {
+        let answers = track.doubts(!direction);
+        if seen.kinds.has(chunk::DATA) || before.ignored.is_some() || !answers {
+            return Err(reason);
+        }
+        track.believe();
+        track.tag[direction] = seen.tag;
+        track.tag[!direction] = 0;
+    } else {
+        track.believe();
+    }
+    Ok(())
+}
+
+fn init_ack(track: &mut SctpTrack, direction: Direction, tag: u32) -> Result<(), Reason> {
+    let expected = track.tag[!direction];
+    let seen =
+        PerDir([track.init_seen[Direction::Original] != 0, track.init_seen[Direction::Reply] != 0]);
+    let unasked = !seen[!direction] && expected != 0;
+    let collision = seen[direction] && seen[!direction];
+    if (unasked || collision) && tag != expected {
+        return Err(Reason::SctpVerificationTag { tag, expected });
+    }
+    track.tag[!direction] = tag;
+    Ok(())
+}
+
+/// A later chunk is refused.
+fn refuse(track: &mut SctpTrack, before: &Before, reason: Reason) -> L4Decision {
+    let _ = (track, before);
+    L4Decision::Invalid(reason)
+}
+
+/// All chunks are taken: the timeout of the last one's state.
+fn settle(track: &mut SctpTrack, context: &L4Context<'_>, before: &Before) -> L4Decision {
+    if let Some(reason) = before.ignored {
+        return L4Decision::Ignore(reason);
+    }
+    let mut accept = Accept::refresh(span(context.sysctls.sctp.of(track.state())));
+    accept.events = before.events;
+    accept.assured = before.assured;
+    L4Decision::Accept(accept)
 }

@@ -328,7 +328,10 @@ mod tests {
         }
         assert_eq!(sysctls.set("nf_conntrack_helper", "1"), Err(SysctlError::Unknown));
         assert_eq!(sysctls.set("net.ipv4.ip_forward", "1"), Err(SysctlError::Unknown));
-        assert_eq!(sysctls.set("net.netfilter.nf_conntrack_count", "1"), Err(SysctlError::ReadOnly));
+        assert_eq!(
+            sysctls.set("net.netfilter.nf_conntrack_count", "1"),
+            Err(SysctlError::ReadOnly)
+        );
     }
 
     #[test]

@@ -220,7 +220,8 @@ impl Table {
     #[inline(never)]
     fn direction_v6(&self, entry: &Entry, slot: u32, tuple: &Tuple) -> Option<Direction> {
         // A tuple that is its own inverse is found as the reply, as in the kernel's lists.
-        let reply = entry.reply == tuple.key && self.pair(entry, slot, Direction::Reply) == tuple.pair;
+        let reply =
+            entry.reply == tuple.key && self.pair(entry, slot, Direction::Reply) == tuple.pair;
         if reply {
             return Some(Direction::Reply);
         }
@@ -340,8 +341,7 @@ impl Table {
         conn: &mut Unconfirmed,
         now: Instant,
     ) -> Result<ConnId, InsertError> {
-        let (original, reply) =
-            (conn.tuple(Direction::Original), conn.tuple(Direction::Reply));
+        let (original, reply) = (conn.tuple(Direction::Original), conn.tuple(Direction::Reply));
         let places = self.places(&original, &reply);
         if let Some((slot, direction)) = self.find_at(places.0, &original) {
             return Err(InsertError::Taken(slot, direction));

@@ -428,8 +428,7 @@ pub(crate) fn packet(
 #[inline]
 fn check<'a>(context: &L4Context<'_>, packet: &Packet<'a>) -> Result<Seen<'a>, Reason> {
     let l4 = packet.l4();
-    let header =
-        TcpHeader::view(l4).ok_or(Reason::ShortHeader { protocol: protocol::TCP })?;
+    let header = TcpHeader::view(l4).ok_or(Reason::ShortHeader { protocol: protocol::TCP })?;
     let header_length = header.header_length();
     if header_length < size_of::<TcpHeader>() || header_length > packet.l4_length() {
         return Err(Reason::BadLength { protocol: protocol::TCP });
@@ -517,8 +516,8 @@ fn special_cases(
         TcpState::SynSent if old >= TcpState::TimeWait => {
             let closed = track.flags[Direction::Original].has(SideFlags::CLOSE_INIT)
                 || track.flags[Direction::Reply].has(SideFlags::CLOSE_INIT);
-            let reset = track.last_direction() == seen.direction
-                && track.last_segment() == Segment::Rst;
+            let reset =
+                track.last_direction() == seen.direction && track.last_segment() == Segment::Rst;
             if closed || reset {
                 return Step::Done(L4Decision::Repeat);
             }

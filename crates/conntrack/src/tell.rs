@@ -58,10 +58,8 @@ pub(crate) fn record(table: &Table, slot: u32, telling: Telling, at: Instant) ->
         mark: (telling.is_dump() || entry.mark != 0 || telling.caused_by(EventMask::MARK))
             .then_some(entry.mark),
         counters: table.counters(slot).filter(|_| with_counters),
-        timestamps: timestamps.map(|times| Timestamps {
-            stop: telling.is_destroy().then_some(at),
-            ..times
-        }),
+        timestamps: timestamps
+            .map(|times| Timestamps { stop: telling.is_destroy().then_some(at), ..times }),
         labels: extra
             .and_then(|extra| extra.labels)
             .filter(|_| telling.is_dump() || telling.caused_by(EventMask::LABEL)),

@@ -32,8 +32,8 @@ use crate::reason::{DropReason, Reason};
 use crate::statistics::Statistics;
 use crate::status::{CtState, Direction, PerDir, Status};
 use crate::sysctl::{EventMode, Sysctls, span};
-use crate::tell::{self, Telling};
 use crate::table::{Extra, InsertError, Table, Unconfirmed};
+use crate::tell::{self, Telling};
 use crate::time::{Instant, Span};
 use crate::tuple::{Tuple, Zone};
 use crate::{gre, icmp, icmpv6, sctp, tcp, udp};
@@ -73,11 +73,7 @@ pub(crate) struct L4Context<'a> {
 impl L4Context<'_> {
     /// Verifies a packet's checksum, if that is asked for.
     #[inline]
-    pub(crate) fn verify_checksum(
-        &self,
-        packet: &Packet<'_>,
-        protocol: u8,
-    ) -> Result<(), Reason> {
+    pub(crate) fn verify_checksum(&self, packet: &Packet<'_>, protocol: u8) -> Result<(), Reason> {
         match self.verify {
             None => Ok(()),
             Some(unfinished) => verify(packet, protocol, unfinished),
@@ -116,6 +112,8 @@ pub struct Tracked {
     pub direction: Option<Direction>,
     /// Why the packet passes without being believed; for INVALID ask the state.
     pub reason: Option<Reason>,
+    /// The packet began its connection.
+    pub began: bool,
     /// Its connection.
     pub flow: Flow,
     /// The packet must be dropped.
@@ -128,6 +126,7 @@ impl Tracked {
             state: CtState::Invalid(reason),
             direction: None,
             reason: Some(reason),
+            began: false,
             flow: Flow::None,
             drop: None,
         }
@@ -138,6 +137,7 @@ impl Tracked {
             state: CtState::Untracked,
             direction: None,
             reason: None,
+            began: false,
             flow: Flow::None,
             drop: None,
         }
@@ -315,8 +315,7 @@ impl Tracker {
             self.statistics.invalid += 1;
             return Tracked::invalid(Reason::NoUpperLayer);
         };
-        let verify =
-            (hook == Hook::Prerouting && self.sysctls.checksum).then_some(self.unfinished);
+        let verify = (hook == Hook::Prerouting && self.sysctls.checksum).then_some(self.unfinished);
         if matches!(upper.protocol, protocol::ICMP | protocol::ICMPV6)
             && let Some(tracked) = self.track_icmp(packet, upper.protocol, verify, zone)
         {
@@ -389,6 +388,7 @@ impl Tracker {
             state: CtState::Related,
             direction: Some(direction),
             reason: None,
+            began: false,
             flow: Flow::Confirmed(id),
             drop: None,
         })
@@ -421,6 +421,7 @@ impl Tracker {
             state: state_of(status, direction),
             direction: Some(direction),
             reason: None,
+            began: false,
             flow: Flow::Confirmed(id),
             drop: None,
         };
@@ -499,6 +500,7 @@ impl Tracker {
                 state: CtState::New,
                 direction: None,
                 reason: None,
+                began: false,
                 flow: Flow::None,
                 drop: Some(DropReason::TableFull),
             });
@@ -536,6 +538,7 @@ impl Tracker {
             state: state_of(conn.entry.status, Direction::Original),
             direction: Some(Direction::Original),
             reason: accept.reason,
+            began: true,
             flow: Flow::Unconfirmed(conn),
             drop: None,
         })

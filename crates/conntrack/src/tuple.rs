@@ -228,11 +228,6 @@ impl Tuple {
             _ => L4Key::None,
         }
     }
-
-    /// Whether the destinations are the same address.
-    pub(crate) fn same_destination(&self, other: &Tuple) -> bool {
-        self.key.destination == other.key.destination && self.pair[1] == other.pair[1]
-    }
 }
 
 impl Key {

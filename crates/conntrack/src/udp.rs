@@ -55,16 +55,14 @@ pub(crate) fn packet(
     }
     let mut accept = Accept::refresh(span(sysctls.udp_timeout_stream));
     // What lost a race is gone soon and protects nothing.
-    accept.assured =
-        !context.status.has(Status::ASSURED) && !context.status.has(Status::NAT_CLASH);
+    accept.assured = !context.status.has(Status::ASSURED) && !context.status.has(Status::NAT_CLASH);
     L4Decision::Accept(accept)
 }
 
 #[inline]
 fn check(context: &L4Context<'_>, packet: &Packet<'_>) -> Result<(), Reason> {
     const PROTOCOL: u8 = protocol::UDP;
-    let header =
-        UdpHeader::view(packet.l4()).ok_or(Reason::ShortHeader { protocol: PROTOCOL })?;
+    let header = UdpHeader::view(packet.l4()).ok_or(Reason::ShortHeader { protocol: PROTOCOL })?;
     let length = usize::from(header.length.get());
     if length > packet.l4_length() || length < size_of::<UdpHeader>() {
         return Err(Reason::BadLength { protocol: PROTOCOL });
@@ -85,15 +83,13 @@ pub(crate) fn lite_packet(context: &L4Context<'_>, packet: &Packet<'_>) -> L4Dec
         return L4Decision::Accept(Accept::refresh(span(context.sysctls.udp_timeout)));
     }
     let mut accept = Accept::refresh(span(context.sysctls.udp_timeout_stream));
-    accept.assured =
-        !context.status.has(Status::ASSURED) && !context.status.has(Status::NAT_CLASH);
+    accept.assured = !context.status.has(Status::ASSURED) && !context.status.has(Status::NAT_CLASH);
     L4Decision::Accept(accept)
 }
 
 fn check_lite(context: &L4Context<'_>, packet: &Packet<'_>) -> Result<(), Reason> {
     const PROTOCOL: u8 = protocol::UDPLITE;
-    let header =
-        UdpHeader::view(packet.l4()).ok_or(Reason::ShortHeader { protocol: PROTOCOL })?;
+    let header = UdpHeader::view(packet.l4()).ok_or(Reason::ShortHeader { protocol: PROTOCOL })?;
     // The length field is the checksum's coverage; 0 is all.
     let coverage = usize::from(header.length.get());
     if coverage > packet.l4_length() || (coverage != 0 && coverage < size_of::<UdpHeader>()) {

@@ -1,1 +1,20 @@
-//! Linux's packet walk as a sans-IO library: hooks in priority order, defragmentation, routing, verdicts.
+//! Linux's packet walk as a sans-IO library.
+//!
+//! An [`Engine`] is one network namespace on one core: a packet goes in with the interface it came
+//! from and the time, and walks the hooks as the kernel's packets do: defragmentation, connection
+//! tracking, routing, confirmation. What became of it is the return value; what the walk brought
+//! about besides (fragments, ICMP errors, events) is drained afterwards.
+//!
+//! Where to look: `walk` for the order of everything, `route` for what routing decides, `defrag` for
+//! fragments, `host` for the ICMP errors this host sends.
+
+#![forbid(unsafe_code)]
+
+mod engine;
+mod host;
+pub mod route;
+mod walk;
+
+pub use engine::{
+    Arrival, At, BURST, By, Config, Connection, Emitted, Engine, From, Outcome, Port, Verdict, Why,
+};

@@ -72,9 +72,12 @@ fn sack_edge(bytes: &[u8], ack: u32) -> u32 {
     for option in Options::new(bytes) {
         if let TcpOption::Sack(blocks) = option {
             // Only the first SACK option counts, as in the kernel.
-            return blocks.iter().fold(ack, |highest, (_, right)| {
-                if after(right, highest) { right } else { highest }
-            });
+            return blocks.iter().fold(
+                ack,
+                |highest, (_, right)| {
+                    if after(right, highest) { right } else { highest }
+                },
+            );
         }
     }
     ack

@@ -87,17 +87,8 @@ pub(super) fn flags_are_legal(flags: TcpFlags) -> bool {
     const RST: u8 = TcpFlags::RST.0;
     const ACK: u8 = TcpFlags::ACK.0;
     const URG: u8 = TcpFlags::URG.0;
-    const LEGAL: [u8; 9] = [
-        SYN,
-        SYN | URG,
-        SYN | ACK,
-        RST,
-        RST | ACK,
-        FIN | ACK,
-        FIN | ACK | URG,
-        ACK,
-        ACK | URG,
-    ];
+    const LEGAL: [u8; 9] =
+        [SYN, SYN | URG, SYN | ACK, RST, RST | ACK, FIN | ACK, FIN | ACK | URG, ACK, ACK | URG];
     /// One bit for each of the 64 sets of flags.
     const SET: u64 = {
         let mut set = 0;

@@ -21,9 +21,16 @@ fn drain(wheel: &mut Wheel, entries: &mut [Entry], now: u64) -> Vec<u32> {
 #[derive(Clone, Debug)]
 enum Step {
     /// Gives a slot a deadline this far ahead, inserting it if it is in no list.
-    Set { slot: u32, ahead: u64 },
-    Remove { slot: u32 },
-    Wait { nanos: u64 },
+    Set {
+        slot: u32,
+        ahead: u64,
+    },
+    Remove {
+        slot: u32,
+    },
+    Wait {
+        nanos: u64,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -1,0 +1,298 @@
+//! The engine's types, and its door: single packets and bursts.
+
+use core::fmt;
+
+use stateward_conntrack::{
+    Approach, Arena, ConnId, CtState, Direction, DropReason, Event, Instant, Reason, Tracker,
+};
+use stateward_wire::{Malformed, Packet};
+
+use crate::route::{InterfaceId, Network, RoutingDrop};
+
+/// Where a packet enters.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Port {
+    /// It came in here.
+    Interface(InterfaceId),
+    /// This host made it.
+    Local,
+}
+
+/// How far a packet's bytes can be trusted to be what the machine saw.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum From {
+    /// A wire: header checksum and lengths must be right.
+    Wire,
+    /// A capture: bytes may be missing at the end, superpackets may state no length.
+    Capture,
+}
+
+/// A packet on its way in. Its bytes are edited in place (TTL).
+#[derive(Debug)]
+pub struct Arrival<'a> {
+    /// Where it enters.
+    pub port: Port,
+    /// The IP packet; link-layer padding may follow.
+    pub bytes: &'a mut [u8],
+    /// When.
+    pub now: Instant,
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Verdict {
+    /// Left towards another host; the interface is known when routing is on.
+    Forward(Option<InterfaceId>),
+    /// Delivered to this host.
+    Input,
+    /// Sent by this host.
+    Output(Option<InterfaceId>),
+    /// Dropped, and where; [`Outcome::why`] says why.
+    Drop(At),
+    /// A fragment that waits for the rest.
+    Held,
+    /// Not an IP packet that the kernel would let in.
+    Malformed,
+}
+
+/// Where a packet ended other than by a rule.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum At {
+    /// Reassembly.
+    Defrag,
+    /// The tracker had no room.
+    Conntrack,
+    /// Routing.
+    Routing,
+    /// The tracker could not enter it into the table.
+    Confirm,
+}
+
+impl At {
+    /// The trace's word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            At::Defrag => "defrag",
+            At::Conntrack => "conntrack",
+            At::Routing => "routing",
+            At::Confirm => "confirm",
+        }
+    }
+}
+
+/// Why a packet is INVALID, was let pass with a doubt, or ended: one of the reasons of the parts it
+/// walks through.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Why {
+    /// It cannot be parsed.
+    Malformed(Malformed),
+    /// The tracker's doubt.
+    Track(Reason),
+    /// The tracker's refusal.
+    Drop(DropReason),
+    /// Routing's.
+    Routing(RoutingDrop),
+}
+
+impl Why {
+    /// The stable word of the reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Why::Malformed(_) => "malformed",
+            Why::Track(reason) => reason.code(),
+            Why::Drop(reason) => reason.code(),
+            Why::Routing(reason) => reason.code(),
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Why::Malformed(malformed) => f.write_str(malformed.describe()),
+            Why::Track(reason) => reason.fmt(f),
+            Why::Drop(reason) => reason.fmt(f),
+            Why::Routing(reason) => reason.fmt(f),
+        }
+    }
+}
+
+/// What a packet is to which connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Connection {
+    /// The entry, if the packet's connection is in the table when the packet has passed.
+    pub id: Option<ConnId>,
+    /// The packet's direction in it.
+    pub direction: Direction,
+    /// The packet began it.
+    pub began: bool,
+}
+
+/// What happened to a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Outcome {
+    /// The state that rules see; `None` if it never got to the tracker.
+    pub state: Option<CtState>,
+    /// Its connection, if it has one.
+    pub connection: Option<Connection>,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Why, where there is something to say.
+    pub why: Option<Why>,
+    /// IP length; that of the whole for the fragment that completes a packet.
+    pub length: usize,
+}
+
+impl Outcome {
+    pub(crate) fn malformed(malformed: Malformed, length: usize) -> Outcome {
+        Outcome {
+            state: None,
+            connection: None,
+            verdict: Verdict::Malformed,
+            why: Some(Why::Malformed(malformed)),
+            length,
+        }
+    }
+}
+
+/// Who made a packet that leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum By {
+    /// It is the packet that came in, or a piece of it.
+    Packet,
+    /// This host: an ICMP error.
+    Host(CtState),
+}
+
+/// A packet that leaves besides the one in the arrival's buffer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Emitted {
+    /// Where to; `None` when routing is off.
+    pub interface: Option<InterfaceId>,
+    /// Who made it.
+    pub by: By,
+    /// The IP packet.
+    pub bytes: Vec<u8>,
+}
+
+/// How an engine is made.
+#[derive(Default)]
+pub struct Config {
+    /// The tracker's settings.
+    pub tracker: stateward_conntrack::Config,
+    /// Interfaces, addresses and routes.
+    pub network: Network,
+}
+
+/// See the crate's essay.
+pub struct Engine {
+    pub(crate) tracker: Tracker,
+    pub(crate) network: Network,
+    pub(crate) emitted: Vec<Emitted>,
+}
+
+/// The largest burst that is prepared as one; longer ones are cut.
+pub const BURST: usize = 64;
+
+impl Engine {
+    /// An engine with memory of its own.
+    pub fn new(config: Config) -> Engine {
+        Engine::with_memory(config, Arena::none())
+    }
+
+    /// An engine whose table lies in the caller's memory; `Tracker::bytes_for` says how much.
+    pub fn with_memory(config: Config, arena: Arena) -> Engine {
+        Engine {
+            tracker: Tracker::with_memory(config.tracker, arena),
+            network: config.network,
+            emitted: Vec::new(),
+        }
+    }
+
+    /// The tracker: settings, counters, entries.
+    pub fn tracker(&self) -> &Tracker {
+        &self.tracker
+    }
+
+    /// The tracker, to change settings.
+    pub fn tracker_mut(&mut self) -> &mut Tracker {
+        &mut self.tracker
+    }
+
+    /// Interfaces, addresses and routes.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// One packet.
+    #[inline]
+    pub fn process(&mut self, arrival: &mut Arrival<'_>, from: From) -> Outcome {
+        self.walk(arrival, from)
+    }
+
+    /// A burst of packets in order. The result is that of processing each by itself: the burst only
+    /// lets the memory that all of them need come near while the first is processed. `each` is
+    /// called after each packet with its position, while what it emitted and told can be drained.
+    pub fn process_burst(
+        &mut self,
+        arrivals: &mut [Arrival<'_>],
+        from: From,
+        mut each: impl FnMut(&mut Engine, usize, Outcome),
+    ) {
+        for (n, burst) in arrivals.chunks_mut(BURST).enumerate() {
+            self.approach(burst, from);
+            for (i, arrival) in burst.iter_mut().enumerate() {
+                let outcome = self.walk(arrival, from);
+                each(self, n * BURST + i, outcome);
+            }
+        }
+    }
+
+    /// Starts fetching what a burst will need: first every line of the index, then every entry.
+    #[inline]
+    fn approach(&self, burst: &[Arrival<'_>], from: From) {
+        if burst.len() < 2 {
+            return;
+        }
+        let mut places = [None::<Approach>; BURST];
+        for (arrival, place) in burst.iter().zip(&mut places) {
+            if let Ok(packet) = parse(arrival.bytes, arrival.port, from) {
+                *place = self.tracker.approach(&packet);
+            }
+        }
+        for place in places.iter().take(burst.len()).flatten() {
+            self.tracker.approach_entry(place);
+        }
+    }
+
+    /// Ends connections and forgets fragments whose time has come. The work is bounded by how many
+    /// there are.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.tracker.handle_timeout(now);
+    }
+
+    /// When [`Engine::handle_timeout`] has something to do, at the earliest.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.tracker.next_timeout()
+    }
+
+    /// Takes the packets that left besides those in the arrivals' buffers.
+    pub fn take_emitted(&mut self, into: &mut Vec<Emitted>) {
+        into.append(&mut self.emitted);
+    }
+
+    /// Takes the events told so far, oldest first.
+    pub fn take_events(&mut self, into: &mut Vec<Event>) {
+        self.tracker.take_events(into);
+    }
+}
+
+/// Parses as the packet's origin asks for.
+#[inline]
+pub(crate) fn parse(bytes: &[u8], port: Port, from: From) -> Result<Packet<'_>, Malformed> {
+    match (from, port) {
+        (From::Capture, _) => Packet::parse_cut(bytes),
+        (From::Wire, Port::Interface(_)) => Packet::parse(bytes),
+        (From::Wire, Port::Local) => Packet::parse_trusted(bytes),
+    }
+}

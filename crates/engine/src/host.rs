@@ -1,0 +1,149 @@
+//! What this host sends on its own account: ICMP errors for packets it cannot forward.
+//!
+//! An error belongs to the connection of the packet that caused it, as RELATED in the opposite
+//! direction, even if that connection is not in the table (kernel `nf_ct_attach`); an error for a
+//! packet without a connection is classified like any other. Rate limits are off. Sources: RFC 792,
+//! RFC 1122 3.2.2, RFC 4443 2.4; kernel counterpart: `icmp_send`, `icmp6_send`.
+
+use core::net::IpAddr;
+
+use stateward_conntrack::{CtState, Flow, Hook, Zone};
+use stateward_wire::compose::{self, Icmp};
+use stateward_wire::{Packet, checksum, protocol};
+
+use crate::engine::{Arrival, At, By, Emitted, Engine, Why};
+use crate::route::RoutingDrop;
+use crate::walk::{End, Walker};
+
+/// Bytes of the offending packet that an ICMP error quotes at most: 576 with its headers.
+const QUOTE_V4: usize = 576 - 20 - 8;
+/// The same for ICMPv6: the smallest MTU with its headers.
+const QUOTE_V6: usize = 1280 - 40 - 8;
+
+/// An ICMP error, in the terms of the packet's family.
+struct Error {
+    kind: u8,
+    code: u8,
+    rest: [u8; 4],
+}
+
+/// The error that tells the sender why its packet ended, if there is one.
+fn error_for(reason: RoutingDrop, v4: bool) -> Option<Error> {
+    let plain = |kind, code| Some(Error { kind, code, rest: [0; 4] });
+    match (reason, v4) {
+        (RoutingDrop::TimeToLive, true) => plain(11, 0),
+        (RoutingDrop::TimeToLive, false) => plain(3, 0),
+        (RoutingDrop::NoRoute, true) => plain(3, 0),
+        (RoutingDrop::NoRoute, false) => plain(1, 0),
+        (RoutingDrop::LinkLocalSource, false) => plain(1, 2),
+        (RoutingDrop::TooBig { mtu }, true) => {
+            Some(Error { kind: 3, code: 4, rest: [0, 0, (mtu >> 8) as u8, mtu as u8] })
+        }
+        (RoutingDrop::TooBig { mtu }, false) => {
+            Some(Error { kind: 2, code: 0, rest: mtu.to_be_bytes() })
+        }
+        _ => None,
+    }
+}
+
+impl Engine {
+    /// Ends a packet's walk at routing, telling its sender if that is the custom.
+    pub(crate) fn refuse(
+        &mut self,
+        walker: &mut Walker,
+        arrival: &Arrival<'_>,
+        reason: RoutingDrop,
+    ) -> End {
+        if let Some(packet) = Packet::with_layout(arrival.bytes, walker.layout)
+            && let Some(error) = error_for(reason, packet.source().is_ipv4())
+        {
+            self.send_error(walker, &packet, &error, arrival);
+        }
+        End { at: At::Routing, why: Why::Routing(reason) }
+    }
+
+    fn send_error(
+        &mut self,
+        walker: &mut Walker,
+        packet: &Packet<'_>,
+        error: &Error,
+        arrival: &Arrival<'_>,
+    ) {
+        if !may_be_told(packet) {
+            return;
+        }
+        let to = packet.source();
+        let Some(interface) = self.network.route(to) else { return };
+        let Some(source) = self.network.address_on(interface, to) else { return };
+        let quote = if to.is_ipv4() { QUOTE_V4 } else { QUOTE_V6 };
+        let body = packet.bytes().get(..quote).unwrap_or(packet.bytes());
+        let &Error { kind, code, rest } = error;
+        let mut bytes = compose::icmp(&Icmp { source, destination: to, kind, code, rest, body });
+        set_precedence(&mut bytes, packet.tos());
+        let state = self.state_of_answer(walker, &bytes, arrival);
+        self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
+    }
+
+    /// What the answer to the walking packet is to the tracker. It passes OUTPUT and POSTROUTING
+    /// itself, where what its connection has collected is told.
+    fn state_of_answer(
+        &mut self,
+        walker: &mut Walker,
+        bytes: &[u8],
+        arrival: &Arrival<'_>,
+    ) -> CtState {
+        match walker.tracked.as_mut().map(|tracked| &mut tracked.flow) {
+            Some(flow @ Flow::Confirmed(_)) => {
+                // A connection that is in the table already cannot fail to be confirmed.
+                let _ = self.tracker.confirm(flow);
+                CtState::Related
+            }
+            Some(Flow::Unconfirmed(_)) => CtState::Related,
+            Some(Flow::None) | None => match Packet::parse_trusted(bytes) {
+                Ok(answer) => {
+                    let tracked =
+                        self.tracker.track(&answer, Hook::Output, Zone::DEFAULT, arrival.now);
+                    tracked.state
+                }
+                Err(_) => CtState::Untracked,
+            },
+        }
+    }
+}
+
+/// RFC 1122, 3.2.2: no errors about errors, later fragments, or packets that many received or
+/// nobody sent.
+fn may_be_told(packet: &Packet<'_>) -> bool {
+    let Some(upper) = packet.upper() else { return false };
+    let kind = packet.l4().first().copied().unwrap_or_default();
+    let is_error = match upper.protocol {
+        protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
+        protocol::ICMPV6 => kind < 128 || kind == 137,
+        _ => false,
+    };
+    let to_many = match packet.destination() {
+        IpAddr::V4(to) => to.is_multicast() || to.is_broadcast(),
+        IpAddr::V6(to) => to.is_multicast(),
+    };
+    let from_one = match packet.source() {
+        IpAddr::V4(from) => !from.is_multicast() && !from.is_broadcast() && !from.is_unspecified(),
+        IpAddr::V6(from) => !from.is_multicast() && !from.is_unspecified(),
+    };
+    !is_error && !to_many && from_one
+}
+
+/// ICMP errors carry the precedence of network control and the type of service they answer.
+fn set_precedence(bytes: &mut [u8], tos: u8) {
+    const INTERNETWORK_CONTROL: u8 = 0xc0;
+    const TYPE_OF_SERVICE: u8 = 0x1e;
+    let Some(header) = bytes.first_chunk_mut::<20>() else { return };
+    if header[0] >> 4 != 4 {
+        return;
+    }
+    header[1] = INTERNETWORK_CONTROL | (tos & TYPE_OF_SERVICE);
+    header[10] = 0;
+    header[11] = 0;
+    let sum = checksum::of(header).to_be_bytes();
+    header[10] = sum[0];
+    header[11] = sum[1];
+}

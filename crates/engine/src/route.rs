@@ -1,0 +1,291 @@
+//! Routing: what the kernel's input and output routing makes of a packet.
+//!
+//! Without a configuration routing is off and every packet transits, but for those from or to this
+//! host's own addresses. With one, a packet is delivered (own address, broadcast, multicast),
+//! forwarded, or ends here: martians, no route, TTL, MTU. What ends here leaves no entry, because
+//! only the end of the way confirms. Kernel counterpart: `ip_route_input_slow`, `ip_forward`,
+//! `ip6_rcv_core`, `ip6_forward`, with `rp_filter` 0 and `accept_local` 1.
+
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::collections::BTreeSet;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixMap;
+
+/// An interface, by its position in [`Network::interfaces`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct InterfaceId(pub u16);
+
+/// A network interface.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its addresses, each with the prefix of its link.
+    pub addresses: Vec<IpNet>,
+    /// The largest packet it carries, in bytes.
+    pub mtu: u32,
+}
+
+/// A route.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Route {
+    /// Destinations.
+    pub to: IpNet,
+    /// Where they are.
+    pub dev: InterfaceId,
+    /// The next router, if they are not on the link.
+    pub via: Option<IpAddr>,
+}
+
+/// Whether this network routes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Routing {
+    /// Everything transits.
+    #[default]
+    Off,
+    /// As a host: nothing is forwarded.
+    Host,
+    /// As a router.
+    Forwarding,
+}
+
+/// Interfaces, addresses and routes.
+#[derive(Default)]
+pub struct Network {
+    interfaces: Vec<Interface>,
+    routing: Routing,
+    own: BTreeSet<IpAddr>,
+    broadcast: BTreeSet<Ipv4Addr>,
+    v4: PrefixMap<Ipv4Net, InterfaceId>,
+    v6: PrefixMap<Ipv6Net, InterfaceId>,
+}
+
+/// Why routing dropped a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RoutingDrop {
+    /// A source address that nobody can have.
+    MartianSource,
+    /// A destination address that cannot be reached from outside.
+    MartianDestination,
+    /// Multicast to a group that nobody here has joined, and nobody forwards.
+    Multicast,
+    /// No route.
+    NoRoute,
+    /// This host does not forward.
+    NotForwarding,
+    /// The TTL or hop limit is used up.
+    TimeToLive,
+    /// Too large for the next link, and not to be fragmented.
+    TooBig {
+        /// The link's largest packet.
+        mtu: u32,
+    },
+    /// A link-local source does not leave its link.
+    LinkLocalSource,
+}
+
+impl RoutingDrop {
+    /// The stable word of the reason.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            RoutingDrop::MartianSource => "martian_source",
+            RoutingDrop::MartianDestination => "martian_destination",
+            RoutingDrop::Multicast => "multicast_not_joined",
+            RoutingDrop::NoRoute => "no_route",
+            RoutingDrop::NotForwarding => "not_forwarding",
+            RoutingDrop::TimeToLive => "time_to_live",
+            RoutingDrop::TooBig { .. } => "too_big",
+            RoutingDrop::LinkLocalSource => "link_local_source",
+        }
+    }
+}
+
+impl fmt::Display for RoutingDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RoutingDrop::MartianSource => f.write_str("nobody can have this source address"),
+            RoutingDrop::MartianDestination => {
+                f.write_str("this destination address cannot be reached from outside")
+            }
+            RoutingDrop::Multicast => f.write_str("nobody here has joined this multicast group"),
+            RoutingDrop::NoRoute => f.write_str("there is no route to the destination"),
+            RoutingDrop::NotForwarding => f.write_str("this host does not forward"),
+            RoutingDrop::TimeToLive => f.write_str("the time to live is used up"),
+            RoutingDrop::TooBig { mtu } => {
+                write!(f, "too large for the next link, whose MTU is {mtu}")
+            }
+            RoutingDrop::LinkLocalSource => {
+                f.write_str("a link-local source address does not leave its link")
+            }
+        }
+    }
+}
+
+/// What input routing decides.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Decision {
+    Input,
+    Forward(Option<InterfaceId>),
+    Drop(RoutingDrop),
+}
+
+impl Network {
+    /// A network that routes: each interface's addresses give its connected routes.
+    pub fn new(interfaces: Vec<Interface>, routes: &[Route], routing: Routing) -> Network {
+        let mut network = Network { interfaces, routing, ..Network::default() };
+        for (number, interface) in network.interfaces.clone().iter().enumerate() {
+            let id = InterfaceId(u16::try_from(number).unwrap_or(u16::MAX));
+            for address in &interface.addresses {
+                network.own.insert(address.addr());
+                network.connect(address.trunc(), id);
+                if let IpNet::V4(net) = address
+                    && net.prefix_len() < 31
+                {
+                    network.broadcast.insert(net.broadcast());
+                    network.broadcast.insert(net.network());
+                }
+            }
+        }
+        for route in routes {
+            network.connect(route.to, route.dev);
+        }
+        network
+    }
+
+    /// A network without routing, whose interfaces have names alone; `own` are this host's addresses.
+    pub fn transparent(names: Vec<String>, own: impl IntoIterator<Item = IpAddr>) -> Network {
+        let interface = |name| Interface { name, addresses: Vec::new(), mtu: 1500 };
+        Network {
+            interfaces: names.into_iter().map(interface).collect(),
+            own: own.into_iter().collect(),
+            ..Network::default()
+        }
+    }
+
+    fn connect(&mut self, to: IpNet, dev: InterfaceId) {
+        match to {
+            IpNet::V4(net) => self.v4.insert(net, dev),
+            IpNet::V6(net) => self.v6.insert(net, dev),
+        };
+    }
+
+    /// The interfaces, in the order of their ids.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// An interface.
+    pub fn interface(&self, id: InterfaceId) -> Option<&Interface> {
+        self.interfaces.get(usize::from(id.0))
+    }
+
+    /// The interface of this name.
+    pub fn interface_named(&self, name: &str) -> Option<InterfaceId> {
+        let position = self.interfaces.iter().position(|interface| interface.name == name)?;
+        u16::try_from(position).ok().map(InterfaceId)
+    }
+
+    /// Adds an interface that a capture names, without addresses.
+    pub fn add_interface(&mut self, name: &str) -> InterfaceId {
+        if let Some(id) = self.interface_named(name) {
+            return id;
+        }
+        self.interfaces.push(Interface { name: name.into(), addresses: Vec::new(), mtu: 1500 });
+        InterfaceId(u16::try_from(self.interfaces.len() - 1).unwrap_or(u16::MAX))
+    }
+
+    /// Whether this network routes.
+    pub fn routing(&self) -> Routing {
+        self.routing
+    }
+
+    /// Whether an address is this host's own.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        self.own.contains(&address)
+    }
+
+    /// Where a destination is.
+    pub fn route(&self, to: IpAddr) -> Option<InterfaceId> {
+        match to {
+            IpAddr::V4(to) => self.v4.get_lpm(&Ipv4Net::from(to)).map(|(_, dev)| *dev),
+            IpAddr::V6(to) => self.v6.get_lpm(&Ipv6Net::from(to)).map(|(_, dev)| *dev),
+        }
+    }
+
+    /// The address this host speaks from on an interface: the first of the family.
+    pub fn address_on(&self, id: InterfaceId, like: IpAddr) -> Option<IpAddr> {
+        let own = self.interface(id)?.addresses.iter().map(IpNet::addr);
+        own.filter(|address| address.is_ipv4() == like.is_ipv4())
+            .find(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
+    }
+
+    /// What becomes of a packet that came in from outside.
+    #[inline]
+    pub(crate) fn input(&self, source: IpAddr, destination: IpAddr) -> Decision {
+        if self.routing == Routing::Off {
+            if !self.own.is_empty() && self.own.contains(&destination) {
+                return Decision::Input;
+            }
+            return Decision::Forward(None);
+        }
+        match (source, destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => self.input_v4(source, destination),
+            (_, IpAddr::V6(destination)) => self.input_v6(destination),
+            _ => Decision::Drop(RoutingDrop::NoRoute),
+        }
+    }
+
+    fn input_v4(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Decision {
+        if source.is_multicast() || source.is_broadcast() {
+            return Decision::Drop(RoutingDrop::MartianSource);
+        }
+        if destination.is_multicast() {
+            // Every interface is a member of this group and no other.
+            return match destination.octets() {
+                [224, 0, 0, 1] => Decision::Input,
+                _ => Decision::Drop(RoutingDrop::Multicast),
+            };
+        }
+        let unspecified = source.is_unspecified() && destination.is_unspecified();
+        if destination.is_broadcast() || unspecified {
+            return Decision::Input;
+        }
+        if source.octets()[0] == 0 || source.is_loopback() {
+            return Decision::Drop(RoutingDrop::MartianSource);
+        }
+        if destination.octets()[0] == 0 || destination.is_loopback() {
+            return Decision::Drop(RoutingDrop::MartianDestination);
+        }
+        if self.is_own(destination.into()) || self.broadcast.contains(&destination) {
+            return Decision::Input;
+        }
+        self.forward(destination.into())
+    }
+
+    fn input_v6(&self, destination: Ipv6Addr) -> Decision {
+        if destination.is_multicast() {
+            // All nodes, and as a router all routers, of the link.
+            let joined = matches!(destination.segments(), [0xff02, 0, 0, 0, 0, 0, 0, 1 | 2]);
+            return match joined {
+                true => Decision::Input,
+                false => Decision::Drop(RoutingDrop::Multicast),
+            };
+        }
+        if self.is_own(destination.into()) {
+            return Decision::Input;
+        }
+        self.forward(destination.into())
+    }
+
+    fn forward(&self, destination: IpAddr) -> Decision {
+        if self.routing != Routing::Forwarding {
+            return Decision::Drop(RoutingDrop::NotForwarding);
+        }
+        match self.route(destination) {
+            Some(dev) => Decision::Forward(Some(dev)),
+            None => Decision::Drop(RoutingDrop::NoRoute),
+        }
+    }
+}
