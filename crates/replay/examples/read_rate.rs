@@ -1,7 +1,7 @@
 //! How fast a capture is read: `cargo run --release --example read_rate -- FILE…`
 //!
-//! Reads each capture five times, merges nothing, looks at the first byte of every packet, and prints the
-//! best round. The first round fills the page cache.
+//! Reads each capture five times, merges nothing, looks at the first byte of every packet, and
+//! prints the best round. The first round fills the page cache.
 
 use std::time::Instant;
 

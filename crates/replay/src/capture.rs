@@ -1,19 +1,22 @@
 //! Reading captures: pcap and pcapng, plain or compressed, as a stream of IP packets.
 //!
-//! [`Capture::advance`] walks to the next frame that carries IP and [`Capture::packet`] lends it out of the
-//! buffer it was read into; between the two nothing is copied or allocated. What happens on the way:
+//! [`Capture::advance`] walks to the next frame that carries IP and [`Capture::packet`] lends it
+//! out of the buffer it was read into; between the two nothing is copied or allocated. What happens
+//! on the way:
 //!
-//! 1. `source` opens the file or standard input and unpacks gzip and zstd, recognised by their first bytes;
+//! 1. `source` opens the file or standard input and unpacks gzip and zstd, recognised by their
+//!    first bytes;
 //! 2. `window` reads ahead and keeps the unread bytes in one slice of bounded size;
 //! 3. `pcap` or `pcapng` finds the next record: its time, its interface, where its frame lies;
 //! 4. `link` takes the link-layer header off. Frames without IP are counted and passed over.
 //!
-//! A capture is what somebody recorded, not what a kernel saw, and no judgement is made here: a packet's
-//! own length fields, checksums and times that run backwards are passed on as they are. Only what a program
-//! needs in order to read on at all can fail, and then with everything before it already handed out.
+//! A capture is what somebody recorded, not what a kernel saw, and no judgement is made here: a
+//! packet's own length fields, checksums and times that run backwards are passed on as they are.
+//! Only what a program needs in order to read on at all can fail, and then with everything before
+//! it already handed out.
 //!
-//! Bounds: memory is one window ([`window::LIMIT`](window) at most), the names of the interfaces
-//! ([`MAX_INTERFACES`] at most) and the decoder's; no length field in a file makes it more.
+//! Bounds: memory is one window (1 MiB at most), the names of the interfaces ([`MAX_INTERFACES`] at
+//! most) and the decoder's; no length field in a file makes it more.
 
 mod error;
 mod frame;
@@ -41,7 +44,8 @@ use self::pcapng::Sections;
 pub use self::source::Compression;
 use self::window::Window;
 
-/// Bytes of the longest frame that is read: the snap length tcpdump and Wireshark use for "everything".
+/// Bytes of the longest frame that is read: the snap length tcpdump and Wireshark use for
+/// "everything".
 pub const MAX_PACKET: usize = 262_144;
 
 /// A packet as it was captured: the IP header and what follows.
@@ -59,8 +63,9 @@ pub struct Captured<'a> {
     pub bytes: &'a [u8],
     /// Bytes the frame had on the wire behind the link header; at least `bytes.len()`.
     pub original_length: u32,
-    /// True if bytes are missing because the capture's snap length cut them off. The lengths in the IP
-    /// header have no say in this: a short frame that was captured whole is not cut but malformed.
+    /// True if bytes are missing because the capture's snap length cut them off. The lengths in the
+    /// IP header have no say in this: a short frame that was captured whole is not cut but
+    /// malformed.
     pub cut: bool,
 }
 
@@ -71,8 +76,8 @@ pub enum Direction {
     In,
     /// Sent.
     Out,
-    /// Seen by a promiscuous interface, addressed to another station on the link: the IP stack of the
-    /// machine that captured dropped it before netfilter.
+    /// Seen by a promiscuous interface, addressed to another station on the link: the IP stack of
+    /// the machine that captured dropped it before netfilter.
     OtherHost,
 }
 
@@ -171,8 +176,8 @@ impl Capture {
     /// Walks to the next IP packet; false at the end of the capture, and from then on.
     ///
     /// # Errors
-    /// When the capture cannot be read any further. The error is told once; after it the capture is at
-    /// its end.
+    /// When the capture cannot be read any further. The error is told once; after it the capture is
+    /// at its end.
     pub fn advance(&mut self) -> Result<bool, CaptureError> {
         if self.finished {
             return Ok(false);
@@ -196,8 +201,8 @@ impl Capture {
         }
     }
 
-    /// The packet [`advance`](Self::advance) walked to; before the first and behind the last one it is
-    /// empty, with the number 0.
+    /// The packet [`advance`](Self::advance) walked to; before the first and behind the last one it
+    /// is empty, with the number 0.
     pub fn packet(&self) -> Captured<'_> {
         let current = &self.current;
         let bytes = self.window.unread().get(current.start..current.end).unwrap_or_default();
@@ -232,7 +237,8 @@ impl Capture {
         self.window.offset()
     }
 
-    /// One frame: `Some(true)` if it carries IP, `Some(false)` if it was passed over, `None` at the end.
+    /// One frame: `Some(true)` if it carries IP, `Some(false)` if it was passed over, `None` at the
+    /// end.
     fn next_frame(&mut self) -> Result<Option<bool>, CaptureErrorKind> {
         let Some(frame) = self.format.next(&mut self.window, &mut self.interfaces)? else {
             return Ok(None);

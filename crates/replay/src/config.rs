@@ -1,14 +1,14 @@
 //! `gateway.toml`: the machine a replay stands in for.
 //!
-//! The file is read in two steps. `raw` is what TOML may say, every value with its place in the text and
-//! unknown keys refused; `validate` turns that into the plain types below, which hold only what the kernel
-//! would accept: interface names it allows, addresses with prefixes, routes without host bits through
-//! interfaces that exist. What only other parts can judge, the names and ranges of sysctls and the content
-//! of the files named here, is left to them; [`Config::sysctl_error`] lets them complain as this module
-//! does.
+//! The file is read in two steps. `raw` is what TOML may say, every value with its place in the
+//! text and unknown keys refused; `validate` turns that into the plain types below, which hold only
+//! what the kernel would accept: interface names it allows, addresses with prefixes, routes without
+//! host bits through interfaces that exist. What only other parts can judge, the names and ranges
+//! of sysctls and the content of the files named here, is left to them; [`Config::sysctl_error`]
+//! lets them complain as this module does.
 //!
-//! An error is one [`ConfigError`]: file, line and column, the line itself with the place marked, and what
-//! to do.
+//! An error is one [`ConfigError`]: file, line and column, the line itself with the place marked,
+//! and what to do.
 
 mod error;
 mod raw;
@@ -30,7 +30,8 @@ use self::error::Source;
 /// What `gateway.toml` says, checked.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The iptables-save text for IPv4. Paths are relative to the file's directory, here already joined.
+    /// The iptables-save text for IPv4. Paths are relative to the file's directory, here already
+    /// joined.
     pub rules: Option<PathBuf>,
     /// The same for IPv6.
     pub rules6: Option<PathBuf>,
@@ -44,7 +45,8 @@ pub struct Config {
     pub sysctls: Vec<Sysctl>,
     /// Interfaces, in the order of the file; no two have the same name.
     pub interfaces: Vec<InterfaceConfig>,
-    /// Routes beside those the addresses imply, in the order of the file; no two lead to the same prefix.
+    /// Routes beside those the addresses imply, in the order of the file; no two lead to the same
+    /// prefix.
     pub routes: Vec<RouteConfig>,
     source: Source,
 }
@@ -109,7 +111,8 @@ impl Config {
         Self::parse(file, &text)
     }
 
-    /// Reads a text; `file` is its name in error messages, and relative paths start at its directory.
+    /// Reads a text; `file` is its name in error messages, and relative paths start at its
+    /// directory.
     ///
     /// # Errors
     /// When it is not TOML, or says something that cannot be.

@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod config;
+pub mod describe;
 pub mod merge;
 pub mod write;
 

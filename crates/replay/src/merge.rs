@@ -1,13 +1,16 @@
 //! Several captures as one stream in the order of time.
 //!
-//! Each capture waits with its next packet; [`Merge::advance`] takes the earliest. Packets of the same time
-//! come in the order in which the captures were given, those of one capture always in their own order.
+//! Each capture waits with its next packet; [`Merge::advance`] takes the earliest. Packets of the
+//! same time come in the order in which the captures were given, those of one capture always in
+//! their own order.
 //!
-//! A capture's own times may run backwards: an interface's queues are read out one after the other, and
-//! clocks are set. Such a packet is raised to the latest time its capture has shown and counted; it never
-//! moves to another place in its capture. Invariant: the times handed out never decrease.
+//! A capture's own times may run backwards: an interface's queues are read out one after the other,
+//! and clocks are set. Such a packet is raised to the latest time its capture has shown and
+//! counted; it never moves to another place in its capture. Invariant: the times handed out never
+//! decrease.
 //!
-//! A capture that turns out damaged ends there, and its error is kept; the others are merged to their end.
+//! A capture that turns out damaged ends there, and its error is kept; the others are merged to
+//! their end.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -40,8 +43,8 @@ impl Merge {
         Self { inputs, waiting, errors: Vec::new(), started: false }
     }
 
-    /// Walks to the next packet; false when all captures are at their end. An error of a capture does not
-    /// end the others: see [`errors`](Self::errors).
+    /// Walks to the next packet; false when all captures are at their end. An error of a capture
+    /// does not end the others: see [`errors`](Self::errors).
     ///
     /// The first call reads the first packet of every capture.
     pub fn advance(&mut self) -> bool {
@@ -63,8 +66,8 @@ impl Merge {
         !self.waiting.is_empty()
     }
 
-    /// The packet at hand, with its time raised if need be, and the position of its capture. `None` before
-    /// the first [`advance`](Self::advance) and after the last.
+    /// The packet at hand, with its time raised if need be, and the position of its capture. `None`
+    /// before the first [`advance`](Self::advance) and after the last.
     pub fn packet(&self) -> Option<(usize, Captured<'_>)> {
         let Reverse((time, position)) = *self.waiting.peek()?;
         let packet = self.inputs.get(position)?.capture.packet();
@@ -182,7 +185,8 @@ mod tests {
         fn nothing_is_lost_and_time_never_decreases(
             captures in prop::collection::vec(prop::collection::vec(0u32..20, 0..30), 0..8),
         ) {
-            let opened = captures.iter().enumerate().map(|(mark, times)| capture(mark as u8, times));
+            let opened =
+                captures.iter().enumerate().map(|(mark, times)| capture(mark as u8, times));
             let all = merged(&mut Merge::new(opened.collect()));
             prop_assert_eq!(all.len(), captures.iter().map(Vec::len).sum::<usize>());
             prop_assert!(all.is_sorted_by_key(|packet| packet.2));

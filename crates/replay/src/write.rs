@@ -1,13 +1,14 @@
 //! Writing pcapng: what left the machine, each packet with a comment that Wireshark shows.
 //!
-//! One section in little-endian order; one interface description per interface, written when it is first
-//! named, of raw IP packets and nanoseconds; one enhanced packet block per packet. No block is kept in
-//! memory and nothing is allocated per packet. The blocks are written by hand because pcap-parser's
-//! serializer allocates for each.
+//! One section in little-endian order; one interface description per interface, written when it is
+//! first named, of raw IP packets and nanoseconds; one enhanced packet block per packet. No block
+//! is kept in memory and nothing is allocated per packet. The blocks are written by hand because
+//! pcap-parser's serializer allocates for each.
 //!
-//! Nothing is ever half written: the bytes go to a new file beside the one asked for, which takes its name
-//! in [`Writer::finish`], when all is on the disk. A writer dropped before that removes the new file. What
-//! is no regular file (a pipe, `/dev/null`, `-` for the standard output) is written to directly.
+//! Nothing is ever half written: the bytes go to a new file beside the one asked for, which takes
+//! its name in [`Writer::finish`], when all is on the disk. A writer dropped before that removes
+//! the new file. What is no regular file (a pipe, `/dev/null`, `-` for the standard output) is
+//! written to directly.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};

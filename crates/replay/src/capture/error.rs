@@ -1,8 +1,9 @@
 //! What can be wrong with a capture, and the sentence that says so.
 //!
-//! A capture is a file somebody made elsewhere, often with a program that was killed. Whatever is readable
-//! is handed out first; then comes exactly one [`CaptureError`], which names the file, the packet and the
-//! byte where reading stopped, so that the user can look at that place with another tool.
+//! A capture is a file somebody made elsewhere, often with a program that was killed. Whatever is
+//! readable is handed out first; then comes exactly one [`CaptureError`], which names the file, the
+//! packet and the byte where reading stopped, so that the user can look at that place with another
+//! tool.
 
 use std::fmt;
 use std::io;
@@ -16,8 +17,8 @@ pub struct CaptureError {
     pub file: String,
     /// Offset of the record or block that could not be read, in bytes of the uncompressed capture.
     pub offset: u64,
-    /// Number of the frame that could not be read; the first frame of a file is 1. 0 when the file could
-    /// not be opened or is no capture.
+    /// Number of the frame that could not be read; the first frame of a file is 1. 0 when the file
+    /// could not be opened or is no capture.
     pub packet: u64,
     /// Set when the capture was compressed: `offset` then counts decompressed bytes.
     pub compression: Option<Compression>,
@@ -54,7 +55,8 @@ pub enum CaptureErrorKind {
         /// The length it claims.
         claimed: u64,
     },
-    /// A pcapng block's length is no multiple of four, or too small for its kind, or its two copies differ.
+    /// A pcapng block's length is no multiple of four, or too small for its kind, or its two copies
+    /// differ.
     BlockLength {
         /// The block's type code.
         block: u32,
@@ -153,27 +155,32 @@ impl fmt::Display for CaptureErrorKind {
             }
             Self::RecordTooLong { claimed } => write!(
                 f,
-                "its record claims {claimed} bytes, more than a packet can have ({}): damaged from here on",
+                "its record claims {claimed} bytes, more than a packet can have ({}): damaged \
+                 from here on",
                 super::MAX_PACKET
             ),
             Self::BlockLength { block, first, last: None } => write!(
                 f,
-                "a block of type {block:#010x} claims an impossible length of {first} bytes: damaged from here on"
+                "a block of type {block:#010x} claims an impossible length of {first} bytes: \
+                 damaged from here on"
             ),
             Self::BlockLength { block, first, last: Some(last) } => write!(
                 f,
-                "a block of type {block:#010x} claims {first} bytes in front and {last} behind: damaged from here on"
+                "a block of type {block:#010x} claims {first} bytes in front and {last} behind: \
+                 damaged from here on"
             ),
             Self::Overfull { packet, block } => write!(
                 f,
-                "a packet of {packet} bytes does not fit in its block of {block}: damaged from here on"
+                "a packet of {packet} bytes does not fit in its block of {block}: damaged from \
+                 here on"
             ),
             Self::Section { major: Some(major), .. } => {
                 write!(f, "a section of pcapng version {major}; only version 1 is known")
             }
             Self::Section { magic: [a, b, c, d], major: None } => write!(
                 f,
-                "a section header without a byte-order mark (there is {a:02x} {b:02x} {c:02x} {d:02x})"
+                "a section header without a byte-order mark (there is {a:02x} {b:02x} {c:02x} \
+                 {d:02x})"
             ),
             Self::Interface => write!(f, "an interface description is damaged"),
             Self::UnknownInterface { interface } => {
@@ -187,7 +194,8 @@ impl fmt::Display for CaptureErrorKind {
             }
             Self::LinkType { link } => write!(
                 f,
-                "link type {link} is not one of those we read: Ethernet 1, RAW 12, 14 and 101, IPV4 228, \
+                "link type {link} is not one of those we read: Ethernet 1, RAW 12, 14 and 101, \
+                 IPV4 228, \
                  IPV6 229, NULL 0, LOOP 108, LINUX_SLL 113, LINUX_SLL2 276, NFLOG 239"
             ),
             Self::TooManyInterfaces => {

@@ -1,15 +1,16 @@
-//! The interfaces of one capture: a table that grows as they appear, and small numbers that refer to it.
+//! The interfaces of one capture: a table that grows as they appear, and small numbers that refer
+//! to it.
 //!
-//! The same interface may be described several times, once a section; it keeps its number. What makes two
-//! descriptions the same is the name if there is one, else the kernel's interface number, else the position
-//! in the section.
+//! The same interface may be described several times, once a section; it keeps its number. What
+//! makes two descriptions the same is the name if there is one, else the kernel's interface number,
+//! else the position in the section.
 
 use std::collections::HashMap;
 
 use super::error::CaptureErrorKind;
 
-/// Interfaces one capture may have. A real machine has some dozens; more is damage or malice, and each
-/// costs memory.
+/// Interfaces one capture may have. A real machine has some dozens; more is damage or malice, and
+/// each costs memory.
 pub const MAX_INTERFACES: usize = 65_536;
 
 /// An interface of one capture: its place in [`Capture::interfaces`](super::Capture::interfaces).
@@ -38,7 +39,8 @@ enum Key {
 pub(super) struct Interfaces {
     table: Vec<Interface>,
     known: HashMap<Key, InterfaceRef>,
-    /// The answer to the last question of [`numbered`](Self::numbered), which the next frame asks again.
+    /// The answer to the last question of [`numbered`](Self::numbered), which the next frame asks
+    /// again.
     recent: Option<(InterfaceRef, u32, InterfaceRef)>,
 }
 
@@ -47,8 +49,8 @@ impl Interfaces {
         &self.table
     }
 
-    /// The interface described at a position of a section. The pseudo-device `any` is not a name: what was
-    /// captured there came from all of them.
+    /// The interface described at a position of a section. The pseudo-device `any` is not a name:
+    /// what was captured there came from all of them.
     pub(super) fn declare(
         &mut self,
         position: usize,
@@ -59,8 +61,8 @@ impl Interfaces {
         self.enter(key, Interface { name, index: None })
     }
 
-    /// The interface with a kernel's number, seen by a frame on `declared`. A declared name stands, because
-    /// then the capture was of that interface alone.
+    /// The interface with a kernel's number, seen by a frame on `declared`. A declared name stands,
+    /// because then the capture was of that interface alone.
     pub(super) fn numbered(
         &mut self,
         declared: InterfaceRef,

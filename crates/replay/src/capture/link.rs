@@ -1,12 +1,13 @@
-//! Link-layer headers: where the IP packet in a frame begins, and what the header says about its way.
+//! Link-layer headers: where the IP packet in a frame begins, and what the header says about its
+//! way.
 //!
-//! Every link type we read is one function here, from the bytes of a frame to a [`Payload`]. A frame that
-//! does not carry IP is not an error but a [`Skip`], which the capture counts. The layouts are those of
-//! <https://www.tcpdump.org/linktypes.html>.
+//! Every link type we read is one function here, from the bytes of a frame to a [`Payload`]. A
+//! frame that does not carry IP is not an error but a [`Skip`], which the capture counts. The
+//! layouts are those of <https://www.tcpdump.org/linktypes.html>.
 //!
-//! What is *not* done here: nothing is said about the IP packet itself beyond the version its header
-//! begins with. Ethernet's padding stays on; the IP parser trims it, because a length of zero in an IP
-//! header may be a superpacket, whose length only the frame knows.
+//! What is *not* done here: nothing is said about the IP packet itself beyond the version its
+//! header begins with. Ethernet's padding stays on; the IP parser trims it, because a length of
+//! zero in an IP header may be a superpacket, whose length only the frame knows.
 
 use super::Direction;
 use super::order::Order;
@@ -79,8 +80,8 @@ const ETHERTYPES_VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
 /// `ARPHRD_NETLINK`: cooked frames of nlmon devices, whose protocol field is no EtherType.
 const ARPHRD_NETLINK: u16 = 824;
 
-/// Finds the IP packet in `frame`, of which `original` bytes were on the wire. `order` is the capture
-/// file's, which NFLOG's attributes follow.
+/// Finds the IP packet in `frame`, of which `original` bytes were on the wire. `order` is the
+/// capture file's, which NFLOG's attributes follow.
 pub(super) fn strip(
     link: Link,
     order: Order,
@@ -125,7 +126,8 @@ impl Header {
         Self { end, version: Err(Skip::Other), direction: None, index: None }
     }
 
-    /// A header whose EtherType was read from the two bytes in front of `end`; VLAN tags are walked over.
+    /// A header whose EtherType was read from the two bytes in front of `end`; VLAN tags are walked
+    /// over.
     fn typed(frame: &[u8], mut ethertype: u16, mut end: usize) -> Option<Self> {
         while ETHERTYPES_VLAN.contains(&ethertype) {
             ethertype = Order::Big.u16(frame, end + 2)?;
@@ -141,8 +143,8 @@ impl Header {
     }
 }
 
-/// The kernel hands a frame to IPv4 or IPv6 by its link header, and that one drops it if the header's first
-/// four bits say otherwise.
+/// The kernel hands a frame to IPv4 or IPv6 by its link header, and that one drops it if the
+/// header's first four bits say otherwise.
 fn agree(announced: Option<u8>, packet: &[u8]) -> Result<(), Skip> {
     let version = packet.first().ok_or(Skip::Short)? >> 4;
     let right = announced.map_or(matches!(version, 4 | 6), |announced| announced == version);
@@ -204,8 +206,9 @@ const NFLOG_IN: u16 = 4;
 const NFLOG_OUT: u16 = 5;
 const NFLOG_PAYLOAD: u16 = 9;
 
-/// Attributes of a type, a length that includes their own four bytes, and padding to four; the payload
-/// comes last. A packet with an input device came in there, also if it is on its way out again.
+/// Attributes of a type, a length that includes their own four bytes, and padding to four; the
+/// payload comes last. A packet with an input device came in there, also if it is on its way out
+/// again.
 fn nflog(frame: &[u8], order: Order) -> Result<Payload, Skip> {
     let version = match frame.first().ok_or(Skip::Short)? {
         2 => Some(4),

@@ -1,7 +1,8 @@
 //! pcap: one header, then records of a fixed header and a frame.
 //!
-//! All five varieties are read: microseconds and nanoseconds, each in both byte orders, and Kuznetsov's
-//! "modified" pcap, whose record headers are eight bytes longer, in both byte orders as well.
+//! All five varieties are read: microseconds and nanoseconds, each in both byte orders, and
+//! Kuznetsov's "modified" pcap, whose record headers are eight bytes longer, in both byte orders as
+//! well.
 
 use pcap_parser::PcapError;
 use pcap_parser::nom::{Err as Nom, IResult, Needed};
@@ -22,7 +23,8 @@ const HEADER: usize = 24;
 const MODIFIED_BIG: [u8; 4] = [0xa1, 0xb2, 0xcd, 0x34];
 /// The microsecond magic, big-endian.
 const PLAIN_BIG: [u8; 4] = [0xa1, 0xb2, 0xc3, 0xd4];
-/// The bits of the link-type field that hold the link type; the others tell of a frame check sequence.
+/// The bits of the link-type field that hold the link type; the others tell of a frame check
+/// sequence.
 const LINK_BITS: u32 = 0x03ff_ffff;
 
 type ParseRecord = fn(&[u8]) -> IResult<&[u8], LegacyPcapBlock<'_>, PcapError<&[u8]>>;

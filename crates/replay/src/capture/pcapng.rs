@@ -1,13 +1,13 @@
 //! pcapng: a file of blocks, in sections, each with its byte order and its interfaces.
 //!
-//! Blocks that occur once, the section header and the interface description, are parsed by pcap-parser.
-//! The three that carry packets (enhanced, simple, and the obsolete one, which pcap-parser does not know)
-//! are read here, without the list of options that would be an allocation a packet. All others (names,
-//! statistics, secrets, journal entries, custom blocks) are walked over without being kept, however long
-//! they are.
+//! Blocks that occur once, the section header and the interface description, are parsed by
+//! pcap-parser. The three that carry packets (enhanced, simple, and the obsolete one, which
+//! pcap-parser does not know) are read here, without the list of options that would be an
+//! allocation a packet. All others (names, statistics, secrets, journal entries, custom blocks) are
+//! walked over without being kept, however long they are.
 //!
-//! Invariant: while a section is open its `declared` holds one entry per interface description, in order;
-//! a packet names an interface by that position.
+//! Invariant: while a section is open its `declared` holds one entry per interface description, in
+//! order; a packet names an interface by that position.
 //!
 //! Source: draft-ietf-opsawg-pcapng.
 
@@ -30,7 +30,8 @@ use super::{Direction, MAX_PACKET, shortfall};
 const OPB_MAGIC: u32 = 2;
 /// Type and length in front, length behind.
 const FRAMING: u32 = 12;
-/// `opt_endofopt` and `epb_flags`; the obsolete block's `pack_flags` has the same number and layout.
+/// `opt_endofopt` and `epb_flags`; the obsolete block's `pack_flags` has the same number and
+/// layout.
 const OPTION_END: u16 = 0;
 const OPTION_FLAGS: u16 = 2;
 
@@ -59,7 +60,8 @@ impl Sections {
         self.declared.get(position)
     }
 
-    /// The next packet, or `None` at the end of the file. Sections and interfaces on the way are taken in.
+    /// The next packet, or `None` at the end of the file. Sections and interfaces on the way are
+    /// taken in.
     pub(super) fn next(
         &mut self,
         window: &mut Window,
@@ -84,8 +86,8 @@ impl Sections {
         }
     }
 
-    /// The type and length of the block at hand. A section header settles the byte order first, its own
-    /// length's included.
+    /// The type and length of the block at hand. A section header settles the byte order first, its
+    /// own length's included.
     fn head(&mut self, bytes: &[u8]) -> Result<(u32, u32), CaptureErrorKind> {
         // The caller has seen to it that these twelve bytes are there.
         let field = |order: Order, at| order.u32(bytes, at).unwrap_or_default();
@@ -221,8 +223,8 @@ impl Sections {
         })
     }
 
-    /// A simple packet block: no time, no options, always the section's first interface, and the captured
-    /// length follows from that interface's snap length.
+    /// A simple packet block: no time, no options, always the section's first interface, and the
+    /// captured length follows from that interface's snap length.
     fn simple(&self, window: &mut Window, first: u32) -> Result<Frame, CaptureErrorKind> {
         const START: usize = 12;
         let record = self.hold(window, SPB_MAGIC, first)?;
@@ -311,8 +313,8 @@ enum Unit {
 }
 
 impl Clock {
-    /// The unit and offset of an interface description. They are taken from the options: pcap-parser's
-    /// own fields take the offset for little-endian always and know no binary units.
+    /// The unit and offset of an interface description. They are taken from the options:
+    /// pcap-parser's own fields take the offset for little-endian always and know no binary units.
     fn new(
         order: Order,
         description: &InterfaceDescriptionBlock<'_>,
@@ -326,7 +328,8 @@ impl Clock {
         Ok(Self { unit: Unit::new(resolution)?, offset: i128::from(seconds) * 1_000_000_000 })
     }
 
-    /// Nanoseconds since 1970; what lies before that or beyond 64 bits becomes the nearest that fits.
+    /// Nanoseconds since 1970; what lies before that or beyond 64 bits becomes the nearest that
+    /// fits.
     fn nanoseconds(self, units: u64) -> u64 {
         let exact = match self.unit {
             Unit::Nanoseconds(each) => u128::from(units) * u128::from(each),

@@ -1,5 +1,5 @@
-//! Where a capture's bytes come from: a file or the standard input, unpacked on the way if its first bytes
-//! are those of gzip or zstd. Names and suffixes do not matter.
+//! Where a capture's bytes come from: a file or the standard input, unpacked on the way if its
+//! first bytes are those of gzip or zstd. Names and suffixes do not matter.
 
 use std::fmt;
 use std::fs::File;
@@ -32,7 +32,8 @@ const COMPRESSED_CHUNK: usize = 128 * 1024;
 /// Opens the file, or the standard input for `-`.
 pub(super) fn open(file: &str) -> Result<Box<dyn Read + Send>, CaptureErrorKind> {
     if file == "-" {
-        // Not locked: a lock cannot move to another thread, and reads of 128 KiB bypass its buffer anyway.
+        // Not locked: a lock cannot move to another thread, and reads of 128 KiB bypass its buffer
+        // anyway.
         return Ok(Box::new(io::stdin()));
     }
     match File::open(file) {

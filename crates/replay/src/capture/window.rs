@@ -1,16 +1,19 @@
 //! A window over a stream of bytes: what has been read and not yet used lies in one slice.
 //!
-//! The formats ask for as many bytes as they need ([`Window::fill`]), look at them ([`Window::unread`]) and
-//! move on ([`Window::consume`]). The buffer starts at [`START`] bytes and grows only when one record needs
-//! more, never beyond [`LIMIT`]; whatever a length field claims, no more memory than that is taken. A read
-//! asks the operating system for all the space there is but is satisfied with what the format needs, so
-//! that a capture arriving through a pipe is seen packet by packet.
+//! The formats ask for as many bytes as they need ([`Window::fill`]), look at them
+//! ([`Window::unread`]) and move on ([`Window::consume`]). The buffer starts at [`START`] bytes and
+//! grows only when one record needs more, never beyond [`LIMIT`]; whatever a length field claims,
+//! no more memory than that is taken. A read asks the operating system for all the space there is
+//! but is satisfied with what the format needs, so that a capture arriving through a pipe is seen
+//! packet by packet.
 //!
-//! Invariant: `start <= end <= buffer.len()`, and `passed + start` is the stream's offset of `unread()`.
+//! Invariant: `start <= end <= buffer.len()`, and `passed + start` is the stream's offset of
+//! `unread()`.
 
 use std::io::{self, Read};
 
-/// Bytes of the buffer at first: large enough that system calls do not count, small enough for the cache.
+/// Bytes of the buffer at first: large enough that system calls do not count, small enough for the
+/// cache.
 const START: usize = 128 * 1024;
 /// Bytes the buffer may grow to: one packet with the longest options, rounded up.
 pub(super) const LIMIT: usize = 1024 * 1024;
@@ -55,8 +58,8 @@ impl Window {
         self.record
     }
 
-    /// Reads until `want` bytes are unread; false if the stream ends or fails before, or if `want` is
-    /// more than [`LIMIT`].
+    /// Reads until `want` bytes are unread; false if the stream ends or fails before, or if `want`
+    /// is more than [`LIMIT`].
     pub(super) fn fill(&mut self, want: usize) -> bool {
         self.end - self.start >= want || self.read_on(want)
     }

@@ -42,8 +42,9 @@ pub(super) struct Route {
     pub(super) via: Option<Spanned<String>>,
 }
 
-/// Names and values of `[sysctl]`, each with the place of the value. TOML takes `net.ipv4.ip_forward = 1`
-/// without quotes for tables in tables; they are flattened, so that both spellings work.
+/// Names and values of `[sysctl]`, each with the place of the value. TOML takes
+/// `net.ipv4.ip_forward = 1` without quotes for tables in tables; they are flattened, so that both
+/// spellings work.
 #[derive(Debug, Default)]
 pub(super) struct Sysctls(pub(super) Vec<(String, String, Range<usize>)>);
 

@@ -225,8 +225,8 @@ fn next_hop(source: &Source, written: &Spanned<String>) -> Result<IpAddr, Config
     })
 }
 
-/// `default` is of the next hop's family, IPv4 if there is none, as ip(8) takes it. An address alone is a
-/// route to that host.
+/// `default` is of the next hop's family, IPv4 if there is none, as ip(8) takes it. An address
+/// alone is a route to that host.
 fn destination(
     source: &Source,
     written: &Spanned<String>,

@@ -1,5 +1,5 @@
-//! Captures cut off anywhere, with wrong lengths, or of random bytes: whatever is readable comes out, then
-//! one error, and nothing panics or grows.
+//! Captures cut off anywhere, with wrong lengths, or of random bytes: whatever is readable comes
+//! out, then one error, and nothing panics or grows.
 
 use std::io;
 
@@ -78,7 +78,8 @@ fn the_error_names_file_packet_and_byte() {
     assert_eq!(packets.len(), 1);
     assert_eq!(
         error.unwrap().to_string(),
-        "test.pcap: packet 3 at byte 144: the capture ends in the middle of it: 81 of 82 bytes are there"
+        "test.pcap: packet 3 at byte 144: the capture ends in the middle of it: 81 of 82 bytes \
+         are there"
     );
 }
 
@@ -236,7 +237,8 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(
         magic in prop::sample::select(vec![
-            0xa1b2_c3d4u32, 0xa1b2_3c4d, 0xa1b2_cd34, 0xd4c3_b2a1, 0x4d3c_b2a1, 0x34cd_b2a1, 0x0a0d_0d0a,
+            0xa1b2_c3d4u32, 0xa1b2_3c4d, 0xa1b2_cd34, 0xd4c3_b2a1, 0x4d3c_b2a1, 0x34cd_b2a1,
+            0x0a0d_0d0a,
         ]),
         bytes in prop::collection::vec(any::<u8>(), 0..600),
     ) {

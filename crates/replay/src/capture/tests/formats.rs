@@ -116,7 +116,8 @@ fn a_resolution_beyond_64_bits_is_refused() {
     let sentence = read(&file.bytes).1.unwrap().to_string();
     assert_eq!(
         sentence,
-        "test.pcap: packet 1 at byte 28: an interface counts time in unknown units (if_tsresol 0x1d)"
+        "test.pcap: packet 1 at byte 28: an interface counts time in unknown units (if_tsresol \
+         0x1d)"
     );
 }
 

@@ -1,5 +1,5 @@
-//! Captures that other programs wrote, and what they read out of ours. Skipped, with a message, where the
-//! programs are missing.
+//! Captures that other programs wrote, and what they read out of ours. Skipped, with a message,
+//! where the programs are missing.
 
 use std::path::Path;
 use std::process::Command;
