@@ -1,5 +1,7 @@
 //! Reading, merging, describing and writing packets allocates nothing in the steady state.
 
+#![allow(clippy::unwrap_used)] // a failed expectation is the test's own failure
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
