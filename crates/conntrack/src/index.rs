@@ -11,9 +11,6 @@
 //! ports that meet in one bucket. It is symmetric: a tuple and its inverse meet in one place, and a
 //! connection without NAT is found by one key from both sides.
 
-use core::hash::Hasher;
-
-use siphasher::sip::SipHasher13;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::entry::NONE;
@@ -49,6 +46,49 @@ pub(crate) struct Place {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Seed(pub(crate) u64, pub(crate) u64);
 
+impl Seed {
+    /// SipHash-1-3 of whole words. The general hasher spends as much on its buffer for odd bytes as
+    /// on the rounds (profile: 11 % of a packet's time); a test holds this one equal to it.
+    #[inline]
+    fn hash<const WORDS: usize>(self, words: &[u64; WORDS]) -> u64 {
+        let mut v = [
+            self.0 ^ 0x736f_6d65_7073_6575,
+            self.1 ^ 0x646f_7261_6e64_6f6d,
+            self.0 ^ 0x6c79_6765_6e65_7261,
+            self.1 ^ 0x7465_6462_7974_6573,
+        ];
+        for &word in words {
+            v[3] ^= word;
+            sip_round(&mut v);
+            v[0] ^= word;
+        }
+        // The last word holds the length in bytes.
+        let length = (WORDS as u64 * 8) << 56;
+        v[3] ^= length;
+        sip_round(&mut v);
+        v[0] ^= length;
+        v[2] ^= 0xff;
+        for _ in 0..3 {
+            sip_round(&mut v);
+        }
+        v[0] ^ v[1] ^ v[2] ^ v[3]
+    }
+}
+
+#[inline]
+fn sip_round(v: &mut [u64; 4]) {
+    v[0] = v[0].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(13) ^ v[0];
+    v[0] = v[0].rotate_left(32);
+    v[2] = v[2].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(16) ^ v[2];
+    v[0] = v[0].wrapping_add(v[3]);
+    v[3] = v[3].rotate_left(21) ^ v[0];
+    v[2] = v[2].wrapping_add(v[1]);
+    v[1] = v[1].rotate_left(17) ^ v[2];
+    v[2] = v[2].rotate_left(32);
+}
+
 /// The index.
 pub(crate) struct Index {
     buckets: Region<Bucket>,
@@ -70,13 +110,11 @@ impl Index {
     /// Where a tuple, and its inverse, belong.
     #[inline]
     pub(crate) fn place(&self, tuple: &Tuple) -> Place {
-        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
-        if tuple.key.version == 4 {
-            hasher.write(tuple.key.words().as_bytes());
+        let hash = if tuple.key.version == 4 {
+            self.seed.hash(&tuple.key.words())
         } else {
-            hasher.write(tuple.key.words_v6(&tuple.pair).as_bytes());
-        }
-        let hash = hasher.finish();
+            self.seed.hash(&tuple.key.words_v6(&tuple.pair))
+        };
         // Lemire's reduction: the high half picks the bucket, the low bits are the tag.
         let bucket = ((hash >> 32) * self.buckets.len() as u64 >> 32) as u32;
         Place { bucket, tag: hash as u16 }
@@ -251,6 +289,18 @@ mod tests {
     #[test]
     fn a_bucket_is_one_cache_line() {
         assert_eq!(size_of::<Bucket>(), 64);
+    }
+
+    #[test]
+    fn the_hash_is_siphash_1_3() {
+        use core::hash::Hasher;
+        let seed = Seed(0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908);
+        for n in 0..1000u64 {
+            let words = [n.wrapping_mul(0x9e37_79b9_7f4a_7c15), !n];
+            let mut judge = siphasher::sip::SipHasher13::new_with_keys(seed.0, seed.1);
+            judge.write(words.as_bytes());
+            assert_eq!(seed.hash(&words), judge.finish());
+        }
     }
 
     #[test]

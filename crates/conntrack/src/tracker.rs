@@ -99,8 +99,9 @@ pub enum Flow {
     None,
     /// One in the table.
     Confirmed(ConnId),
-    /// One that the packet began, and owns.
-    Unconfirmed(Unconfirmed),
+    /// One that the packet began, and owns. Give it back with [`Tracker::forget`] when the packet is
+    /// dropped, and no packet allocates in steady state.
+    Unconfirmed(Box<Unconfirmed>),
 }
 
 /// What the tracker made of a packet.
@@ -176,6 +177,9 @@ pub struct Tracker {
     expectations: Expectations,
     statistics: Statistics,
     events: Vec<Event>,
+    /// Boxes of connections that were confirmed or forgotten, for the next ones.
+    #[expect(clippy::vec_box, reason = "the boxes themselves are what is used again")]
+    pool: Vec<Box<Unconfirmed>>,
     listening: bool,
     unfinished: Unfinished,
     now: Instant,
@@ -196,6 +200,7 @@ impl Tracker {
             expectations: Expectations::new(),
             statistics: Statistics::default(),
             events: Vec::new(),
+            pool: Vec::new(),
             listening: false,
             unfinished,
             now: Instant::default(),
@@ -259,19 +264,20 @@ impl Tracker {
         !self.events.is_empty()
     }
 
-    /// Brings the memory that a packet will need near: its place in the index. What is returned only
-    /// keeps the reads from being optimised away. Never changes an answer.
+    /// Brings the memory that a packet will need near: its place in the index. Never changes an
+    /// answer: what is returned is a hint, and holds only for the tuple it was made from.
     #[inline]
     pub fn approach(&self, packet: &Packet<'_>) -> Option<Approach> {
-        let place = self.table.place(&Tuple::of(packet, Zone::DEFAULT)?);
+        let tuple = Tuple::of(packet, Zone::DEFAULT)?;
+        let place = self.table.place(&tuple);
         core::hint::black_box(self.table.touch(place));
-        Some(Approach(place))
+        Some(Approach { tuple, place })
     }
 
     /// Second step of [`Tracker::approach`]: the entry itself.
     #[inline]
     pub fn approach_entry(&self, approach: &Approach) {
-        core::hint::black_box(self.table.touch_entry(approach.0));
+        core::hint::black_box(self.table.touch_entry(approach.place));
     }
 
     /// Ends what has reached its deadline by `now`, in the order of the deadlines. The work is
@@ -299,8 +305,22 @@ impl Tracker {
     /// Classifies a packet: see the module's essay.
     #[inline]
     pub fn track(&mut self, packet: &Packet<'_>, hook: Hook, zone: Zone, now: Instant) -> Tracked {
+        self.track_from(packet, hook, zone, now, None)
+    }
+
+    /// As [`Tracker::track`], for a packet that has been [approached](Tracker::approach): the hint
+    /// saves working out the place again, and is of no use if the packet has changed since.
+    #[inline]
+    pub fn track_from(
+        &mut self,
+        packet: &Packet<'_>,
+        hook: Hook,
+        zone: Zone,
+        now: Instant,
+        hint: Option<&Approach>,
+    ) -> Tracked {
         self.handle_timeout(now);
-        let tracked = self.classify(packet, hook, zone);
+        let tracked = self.classify(packet, hook, zone, hint);
         if let CtState::Invalid(reason) = tracked.state {
             self.statistics.count_reason(&reason);
         } else if let Some(reason) = &tracked.reason {
@@ -310,7 +330,13 @@ impl Tracker {
     }
 
     #[inline]
-    fn classify(&mut self, packet: &Packet<'_>, hook: Hook, zone: Zone) -> Tracked {
+    fn classify(
+        &mut self,
+        packet: &Packet<'_>,
+        hook: Hook,
+        zone: Zone,
+        hint: Option<&Approach>,
+    ) -> Tracked {
         let Some(upper) = packet.upper() else {
             self.statistics.invalid += 1;
             return Tracked::invalid(Reason::NoUpperLayer);
@@ -325,7 +351,11 @@ impl Tracker {
             self.statistics.invalid += 1;
             return Tracked::invalid(no_tuple(upper.protocol));
         };
-        let tracked = match self.table.find(&tuple) {
+        let place = match hint {
+            Some(hint) if hint.tuple == tuple => hint.place,
+            _ => self.table.place(&tuple),
+        };
+        let tracked = match self.table.find_at(place, &tuple) {
             Some((slot, direction)) => self.existing(slot, direction, packet, verify),
             None => self.begin(tuple, packet, verify),
         };
@@ -505,7 +535,7 @@ impl Tracker {
                 drop: Some(DropReason::TableFull),
             });
         }
-        let mut conn = Unconfirmed::new(tuple, reply);
+        let mut conn = self.unconfirmed(tuple, reply);
         self.equip(&mut conn);
         let context = L4Context {
             sysctls: &self.sysctls,
@@ -542,6 +572,28 @@ impl Tracker {
             flow: Flow::Unconfirmed(conn),
             drop: None,
         })
+    }
+
+    fn unconfirmed(&mut self, original: Tuple, reply: Tuple) -> Box<Unconfirmed> {
+        let fresh = Unconfirmed::new(original, reply);
+        match self.pool.pop() {
+            Some(mut conn) => {
+                *conn = fresh;
+                conn
+            }
+            None => Box::new(fresh),
+        }
+    }
+
+    /// Forgets the connection of a packet that was dropped, if it was not in the table.
+    pub fn forget(&mut self, flow: Flow) {
+        /// More are never on their way at once, but for bursts that hold on to their flows.
+        const POOL: usize = 64;
+        if let Flow::Unconfirmed(conn) = flow
+            && self.pool.len() < POOL
+        {
+            self.pool.push(conn);
+        }
     }
 
     /// What a connection gets from the settings at its birth.
@@ -589,6 +641,7 @@ impl Tracker {
 
     /// Ends the way of a packet that nothing dropped: a new connection enters the table, and
     /// collected events are told. On an error the packet must be dropped.
+    #[inline]
     pub fn confirm(&mut self, flow: &mut Flow) -> Result<(), DropReason> {
         match flow {
             Flow::None => Ok(()),
@@ -598,34 +651,33 @@ impl Tracker {
                 }
                 Ok(())
             }
-            Flow::Unconfirmed(conn) => {
-                let inserted = self.insert(conn);
-                let result = match inserted {
-                    Ok(id) => {
-                        *flow = Flow::Confirmed(id);
-                        return Ok(());
-                    }
-                    Err(InsertError::Taken(slot, direction)) => {
-                        match self.resolve_clash(conn, slot, direction) {
-                            Some(id) => {
-                                *flow = Flow::Confirmed(id);
-                                return Ok(());
-                            }
-                            None => Err(DropReason::Clash),
-                        }
-                    }
-                    Err(InsertError::Full) => Err(DropReason::TableFull),
-                    Err(InsertError::ChainTooLong) => {
-                        self.statistics.chaintoolong += 1;
-                        Err(DropReason::ChainTooLong)
-                    }
-                };
-                *flow = Flow::None;
-                if let Err(reason) = result {
-                    self.statistics.insert_failed += 1;
-                    self.statistics.count_drop(reason);
-                }
-                result
+            Flow::Unconfirmed(_) => self.confirm_new(flow),
+        }
+    }
+
+    fn confirm_new(&mut self, flow: &mut Flow) -> Result<(), DropReason> {
+        let Flow::Unconfirmed(mut conn) = core::mem::take(flow) else { return Ok(()) };
+        let entered = match self.insert(&mut conn) {
+            Ok(id) => Ok(id),
+            Err(InsertError::Taken(slot, direction)) => {
+                self.resolve_clash(&conn, slot, direction).ok_or(DropReason::Clash)
+            }
+            Err(InsertError::Full) => Err(DropReason::TableFull),
+            Err(InsertError::ChainTooLong) => {
+                self.statistics.chaintoolong += 1;
+                Err(DropReason::ChainTooLong)
+            }
+        };
+        self.forget(Flow::Unconfirmed(conn));
+        match entered {
+            Ok(id) => {
+                *flow = Flow::Confirmed(id);
+                Ok(())
+            }
+            Err(reason) => {
+                self.statistics.insert_failed += 1;
+                self.statistics.count_drop(reason);
+                Err(reason)
             }
         }
     }
@@ -776,6 +828,9 @@ enum Lookup {
     Again,
 }
 
-/// Where a packet's connection will be looked for: only a hint for fetching memory early.
+/// Where a packet's connection will be looked for, worked out ahead of its turn.
 #[derive(Clone, Copy, Debug)]
-pub struct Approach(Place);
+pub struct Approach {
+    tuple: Tuple,
+    place: Place,
+}

@@ -227,7 +227,7 @@ impl Engine {
     /// One packet.
     #[inline]
     pub fn process(&mut self, arrival: &mut Arrival<'_>, from: From) -> Outcome {
-        self.walk(arrival, from)
+        self.walk(arrival, from, None)
     }
 
     /// A burst of packets in order. The result is that of processing each by itself: the burst only
@@ -239,10 +239,11 @@ impl Engine {
         from: From,
         mut each: impl FnMut(&mut Engine, usize, Outcome),
     ) {
+        let mut places = [None; BURST];
         for (n, burst) in arrivals.chunks_mut(BURST).enumerate() {
-            self.approach(burst, from);
-            for (i, arrival) in burst.iter_mut().enumerate() {
-                let outcome = self.walk(arrival, from);
+            self.approach(burst, from, &mut places);
+            for (i, (arrival, place)) in burst.iter_mut().zip(&mut places).enumerate() {
+                let outcome = self.walk(arrival, from, place.take());
                 each(self, n * BURST + i, outcome);
             }
         }
@@ -250,12 +251,11 @@ impl Engine {
 
     /// Starts fetching what a burst will need: first every line of the index, then every entry.
     #[inline]
-    fn approach(&self, burst: &[Arrival<'_>], from: From) {
+    fn approach(&self, burst: &[Arrival<'_>], from: From, places: &mut [Option<Approach>; BURST]) {
         if burst.len() < 2 {
             return;
         }
-        let mut places = [None::<Approach>; BURST];
-        for (arrival, place) in burst.iter().zip(&mut places) {
+        for (arrival, place) in burst.iter().zip(places.iter_mut()) {
             if let Ok(packet) = parse(arrival.bytes, arrival.port, from) {
                 *place = self.tracker.approach(&packet);
             }

@@ -11,7 +11,7 @@ use stateward_conntrack::{CtState, Flow, Hook, Zone};
 use stateward_wire::compose::{self, Icmp};
 use stateward_wire::{Packet, checksum, protocol};
 
-use crate::engine::{Arrival, At, By, Emitted, Engine, Why};
+use crate::engine::{At, By, Emitted, Engine, Why};
 use crate::route::RoutingDrop;
 use crate::walk::{End, Walker};
 
@@ -51,24 +51,16 @@ impl Engine {
     pub(crate) fn refuse(
         &mut self,
         walker: &mut Walker,
-        arrival: &Arrival<'_>,
+        packet: &Packet<'_>,
         reason: RoutingDrop,
     ) -> End {
-        if let Some(packet) = Packet::with_layout(arrival.bytes, walker.layout)
-            && let Some(error) = error_for(reason, packet.source().is_ipv4())
-        {
-            self.send_error(walker, &packet, &error, arrival);
+        if let Some(error) = error_for(reason, packet.source().is_ipv4()) {
+            self.send_error(walker, packet, &error);
         }
         End { at: At::Routing, why: Why::Routing(reason) }
     }
 
-    fn send_error(
-        &mut self,
-        walker: &mut Walker,
-        packet: &Packet<'_>,
-        error: &Error,
-        arrival: &Arrival<'_>,
-    ) {
+    fn send_error(&mut self, walker: &mut Walker, packet: &Packet<'_>, error: &Error) {
         if !may_be_told(packet) {
             return;
         }
@@ -80,18 +72,13 @@ impl Engine {
         let &Error { kind, code, rest } = error;
         let mut bytes = compose::icmp(&Icmp { source, destination: to, kind, code, rest, body });
         set_precedence(&mut bytes, packet.tos());
-        let state = self.state_of_answer(walker, &bytes, arrival);
+        let state = self.state_of_answer(walker, &bytes);
         self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
     }
 
     /// What the answer to the walking packet is to the tracker. It passes OUTPUT and POSTROUTING
     /// itself, where what its connection has collected is told.
-    fn state_of_answer(
-        &mut self,
-        walker: &mut Walker,
-        bytes: &[u8],
-        arrival: &Arrival<'_>,
-    ) -> CtState {
+    fn state_of_answer(&mut self, walker: &mut Walker, bytes: &[u8]) -> CtState {
         match walker.tracked.as_mut().map(|tracked| &mut tracked.flow) {
             Some(flow @ Flow::Confirmed(_)) => {
                 // A connection that is in the table already cannot fail to be confirmed.
@@ -101,9 +88,7 @@ impl Engine {
             Some(Flow::Unconfirmed(_)) => CtState::Related,
             Some(Flow::None) | None => match Packet::parse_trusted(bytes) {
                 Ok(answer) => {
-                    let tracked =
-                        self.tracker.track(&answer, Hook::Output, Zone::DEFAULT, arrival.now);
-                    tracked.state
+                    self.tracker.track(&answer, Hook::Output, Zone::DEFAULT, walker.now).state
                 }
                 Err(_) => CtState::Untracked,
             },

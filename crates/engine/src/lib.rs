@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod defrag;
 mod engine;
 mod host;
 pub mod route;
@@ -18,3 +19,4 @@ mod walk;
 pub use engine::{
     Arrival, At, BURST, By, Config, Connection, Emitted, Engine, From, Outcome, Port, Verdict, Why,
 };
+pub use route::InterfaceId;

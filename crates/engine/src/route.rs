@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
+use stateward_wire::{Network as Header, Packet};
 
 /// An interface, by its position in [`Network::interfaces`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -223,18 +224,43 @@ impl Network {
 
     /// What becomes of a packet that came in from outside.
     #[inline]
-    pub(crate) fn input(&self, source: IpAddr, destination: IpAddr) -> Decision {
+    pub(crate) fn input(&self, packet: &Packet<'_>) -> Decision {
         if self.routing == Routing::Off {
-            if !self.own.is_empty() && self.own.contains(&destination) {
+            if !self.own.is_empty() && self.own.contains(&packet.destination()) {
                 return Decision::Input;
             }
             return Decision::Forward(None);
         }
-        match (source, destination) {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => self.input_v4(source, destination),
-            (_, IpAddr::V6(destination)) => self.input_v6(destination),
-            _ => Decision::Drop(RoutingDrop::NoRoute),
+        match packet.network() {
+            Header::V4(header) => self.input_v4(header.source(), header.destination()),
+            Header::V6(header) => self.input_v6(header.destination()),
         }
+    }
+
+    /// Whether a packet may go out on an interface: its time to live, its size, its source.
+    pub(crate) fn may_forward(
+        &self,
+        packet: &Packet<'_>,
+        egress: Option<InterfaceId>,
+    ) -> Result<(), RoutingDrop> {
+        if self.routing == Routing::Off {
+            return Ok(());
+        }
+        if packet.ttl() <= 1 {
+            return Err(RoutingDrop::TimeToLive);
+        }
+        let (may_be_cut, link_local) = match packet.network() {
+            Header::V4(header) => (!header.dont_fragment(), false),
+            Header::V6(header) => (false, header.source().is_unicast_link_local()),
+        };
+        if link_local {
+            return Err(RoutingDrop::LinkLocalSource);
+        }
+        let mtu = egress.and_then(|id| self.interface(id)).map_or(u32::MAX, |to| to.mtu);
+        if packet.length() > mtu as usize && !may_be_cut {
+            return Err(RoutingDrop::TooBig { mtu });
+        }
+        Ok(())
     }
 
     fn input_v4(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Decision {

@@ -6,12 +6,12 @@
 //! host itself, tracked once. A stage may end the walk; only a packet that reaches the last stage of
 //! INPUT or POSTROUTING leaves a connection behind.
 
-use stateward_conntrack::{Flow, Hook as TrackHook, Tracked, Zone};
+use stateward_conntrack::{Approach, Flow, Hook as TrackHook, Instant, Tracked, Zone};
+use stateward_wire::Packet;
 use stateward_wire::edit::Edit;
-use stateward_wire::{Layout, Network as Header, Packet};
 
 use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdict, Why, parse};
-use crate::route::{Decision, InterfaceId, Routing, RoutingDrop};
+use crate::route::Decision;
 
 /// The kernel's hooks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,11 +41,12 @@ const fn stages(hook: Hook) -> &'static [Stage] {
     }
 }
 
-/// A packet on its walk.
+/// What the walk knows of a packet besides its bytes.
 pub(crate) struct Walker {
-    pub(crate) layout: Layout,
     pub(crate) tracked: Option<Tracked>,
-    local: bool,
+    /// Where the tracker will look, if the packet came in a burst.
+    approach: Option<Approach>,
+    pub(crate) now: Instant,
 }
 
 /// How the walk ended before its end.
@@ -55,59 +56,56 @@ pub(crate) struct End {
 }
 
 impl Engine {
-    pub(crate) fn walk(&mut self, arrival: &mut Arrival<'_>, from: From) -> Outcome {
+    #[inline]
+    pub(crate) fn walk(
+        &mut self,
+        arrival: &mut Arrival<'_>,
+        from: From,
+        approach: Option<Approach>,
+    ) -> Outcome {
         let packet = match parse(arrival.bytes, arrival.port, from) {
             Ok(packet) => packet,
             Err(malformed) => return Outcome::malformed(malformed, arrival.bytes.len()),
         };
-        let mut walker =
-            Walker { layout: packet.layout(), tracked: None, local: arrival.port == Port::Local };
-        let ended = if walker.local {
-            self.from_host(&mut walker, arrival)
-        } else {
-            self.from_outside(&mut walker, arrival)
+        let mut walker = Walker { tracked: None, approach, now: arrival.now };
+        let layout = packet.layout();
+        let ended = match arrival.port {
+            Port::Local => self.from_host(&mut walker, &packet),
+            Port::Interface(_) => self.from_outside(&mut walker, &packet),
         };
-        outcome(walker, ended)
+        if let Ok(Verdict::Forward(Some(_))) = ended {
+            Edit::new(arrival.bytes, layout).decrement_ttl();
+        }
+        self.outcome(walker, ended, layout.length())
     }
 
-    fn from_outside(
-        &mut self,
-        walker: &mut Walker,
-        arrival: &mut Arrival<'_>,
-    ) -> Result<Verdict, End> {
-        self.run(Hook::Prerouting, walker, arrival)?;
-        let Some(packet) = Packet::with_layout(arrival.bytes, walker.layout) else {
-            return Ok(Verdict::Malformed);
-        };
-        match self.network.input(packet.source(), packet.destination()) {
+    #[inline]
+    fn from_outside(&mut self, walker: &mut Walker, packet: &Packet<'_>) -> Result<Verdict, End> {
+        self.run(Hook::Prerouting, walker, packet)?;
+        match self.network.input(packet) {
             Decision::Input => {
-                self.run(Hook::Input, walker, arrival)?;
+                self.run(Hook::Input, walker, packet)?;
                 Ok(Verdict::Input)
             }
             Decision::Forward(egress) => {
-                self.forward(walker, arrival, egress)?;
-                self.run(Hook::Forward, walker, arrival)?;
-                self.run(Hook::Postrouting, walker, arrival)?;
+                if let Err(reason) = self.network.may_forward(packet, egress) {
+                    return Err(self.refuse(walker, packet, reason));
+                }
+                self.run(Hook::Forward, walker, packet)?;
+                self.run(Hook::Postrouting, walker, packet)?;
                 Ok(Verdict::Forward(egress))
             }
-            Decision::Drop(reason) => Err(self.refuse(walker, arrival, reason)),
+            Decision::Drop(reason) => Err(self.refuse(walker, packet, reason)),
         }
     }
 
-    fn from_host(
-        &mut self,
-        walker: &mut Walker,
-        arrival: &mut Arrival<'_>,
-    ) -> Result<Verdict, End> {
-        self.run(Hook::Output, walker, arrival)?;
-        self.run(Hook::Postrouting, walker, arrival)?;
-        let Some(packet) = Packet::with_layout(arrival.bytes, walker.layout) else {
-            return Ok(Verdict::Malformed);
-        };
+    fn from_host(&mut self, walker: &mut Walker, packet: &Packet<'_>) -> Result<Verdict, End> {
+        self.run(Hook::Output, walker, packet)?;
+        self.run(Hook::Postrouting, walker, packet)?;
         let destination = packet.destination();
         if self.network.is_own(destination) {
-            self.run(Hook::Prerouting, walker, arrival)?;
-            self.run(Hook::Input, walker, arrival)?;
+            self.run(Hook::Prerouting, walker, packet)?;
+            self.run(Hook::Input, walker, packet)?;
             return Ok(Verdict::Input);
         }
         Ok(Verdict::Output(self.network.route(destination)))
@@ -115,15 +113,10 @@ impl Engine {
 
     /// Runs the stages of a hook in order.
     #[inline]
-    fn run(
-        &mut self,
-        hook: Hook,
-        walker: &mut Walker,
-        arrival: &mut Arrival<'_>,
-    ) -> Result<(), End> {
+    fn run(&mut self, hook: Hook, walker: &mut Walker, packet: &Packet<'_>) -> Result<(), End> {
         for stage in stages(hook) {
             match stage {
-                Stage::Track => self.track(hook, walker, arrival)?,
+                Stage::Track => self.track(hook, walker, packet)?,
                 Stage::Confirm => self.confirm(walker)?,
             }
         }
@@ -131,21 +124,14 @@ impl Engine {
     }
 
     #[inline]
-    fn track(
-        &mut self,
-        hook: Hook,
-        walker: &mut Walker,
-        arrival: &mut Arrival<'_>,
-    ) -> Result<(), End> {
+    fn track(&mut self, hook: Hook, walker: &mut Walker, packet: &Packet<'_>) -> Result<(), End> {
         // What came round by the host itself has been tracked on its way out.
         if walker.tracked.is_some() {
             return Ok(());
         }
-        let Some(packet) = Packet::with_layout(arrival.bytes, walker.layout) else {
-            return Ok(());
-        };
         let at = if hook == Hook::Output { TrackHook::Output } else { TrackHook::Prerouting };
-        let tracked = self.tracker.track(&packet, at, Zone::DEFAULT, arrival.now);
+        let hint = walker.approach.as_ref();
+        let tracked = self.tracker.track_from(packet, at, Zone::DEFAULT, walker.now, hint);
         let dropped = tracked.drop;
         walker.tracked = Some(tracked);
         match dropped {
@@ -162,71 +148,26 @@ impl Engine {
             .map_err(|reason| End { at: At::Confirm, why: Why::Drop(reason) })
     }
 
-    /// What forwarding does before FORWARD sees the packet: TTL, MTU.
-    fn forward(
-        &mut self,
-        walker: &mut Walker,
-        arrival: &mut Arrival<'_>,
-        egress: Option<InterfaceId>,
-    ) -> Result<(), End> {
-        if self.network.routing() == Routing::Off {
-            return Ok(());
-        }
-        if let Err(reason) = self.may_forward(walker, arrival, egress) {
-            return Err(self.refuse(walker, arrival, reason));
-        }
-        Edit::new(arrival.bytes, walker.layout).decrement_ttl();
-        Ok(())
-    }
-
-    fn may_forward(
-        &self,
-        walker: &Walker,
-        arrival: &Arrival<'_>,
-        egress: Option<InterfaceId>,
-    ) -> Result<(), RoutingDrop> {
-        let Some(packet) = Packet::with_layout(arrival.bytes, walker.layout) else {
-            return Ok(());
+    #[inline]
+    fn outcome(&mut self, walker: Walker, ended: Result<Verdict, End>, length: usize) -> Outcome {
+        let (verdict, end) = match ended {
+            Ok(verdict) => (verdict, None),
+            Err(end) => (Verdict::Drop(end.at), Some(end.why)),
         };
-        if packet.ttl() <= 1 {
-            return Err(RoutingDrop::TimeToLive);
+        let Some(tracked) = walker.tracked else {
+            return Outcome { state: None, connection: None, verdict, why: end, length };
+        };
+        let connection = connection(&tracked);
+        let (state, reason) = (tracked.state, tracked.reason);
+        if let Flow::Unconfirmed(_) = tracked.flow {
+            self.tracker.forget(tracked.flow);
         }
-        if let core::net::IpAddr::V6(source) = packet.source()
-            && source.is_unicast_link_local()
-        {
-            return Err(RoutingDrop::LinkLocalSource);
-        }
-        let mtu = egress.and_then(|id| self.network.interface(id)).map_or(u32::MAX, |i| i.mtu);
-        if packet.length() > mtu as usize && !may_be_fragmented(&packet) {
-            return Err(RoutingDrop::TooBig { mtu });
-        }
-        Ok(())
+        let why = end.or(reason.map(Why::Track));
+        Outcome { state: Some(state), connection, verdict, why, length }
     }
 }
 
-/// Only IPv4 without "do not fragment" is cut on the way.
-fn may_be_fragmented(packet: &Packet<'_>) -> bool {
-    matches!(packet.network(), Header::V4(header) if !header.dont_fragment())
-}
-
-fn outcome(walker: Walker, ended: Result<Verdict, End>) -> Outcome {
-    let (verdict, end) = match ended {
-        Ok(verdict) => (verdict, None),
-        Err(end) => (Verdict::Drop(end.at), Some(end.why)),
-    };
-    let length = walker.layout.length();
-    let Some(tracked) = walker.tracked else {
-        return Outcome { state: None, connection: None, verdict, why: end, length };
-    };
-    Outcome {
-        state: Some(tracked.state),
-        connection: connection(&tracked),
-        verdict,
-        why: end.or(tracked.reason.map(Why::Track)),
-        length,
-    }
-}
-
+#[inline]
 fn connection(tracked: &Tracked) -> Option<Connection> {
     let direction = tracked.direction?;
     let id = match &tracked.flow {
