@@ -7,8 +7,8 @@
 //!
 //! Life of a queue: the first fragment of any offset opens it and starts its only timer, which no
 //! later fragment restarts; it ends whole ([`Outcome::Complete`]), out of time, or discarded with
-//! all it had, which a single overlapping fragment brings about. [`queue`] holds what the families
-//! share, [`ipv4`] and [`ipv6`] their own rules, which differ in surprising places, [`cut`] the way
+//! all it had, which a single overlapping fragment brings about. `queue` holds what the families
+//! share, `ipv4` and `ipv6` their own rules, which differ in surprising places, [`mod@cut`] the way
 //! out.
 //!
 //! What is asked of the bytes is what Linux 6.18 asks, found by reading and then by running it,
