@@ -170,8 +170,10 @@ impl Packet {
 
     fn v4(&self, source: [u8; 4], destination: [u8; 4]) -> Vec<u8> {
         let protocol = self.transport.protocol(false);
-        let body = self.transport.bytes(&|length| {
-            Sum::new().add(&source).add(&destination).word(u16::from(protocol)).length(length)
+        let body = self.transport.bytes(&|length| match self.transport {
+            // Only ICMPv6 covers the addresses.
+            Transport::Icmp(_) => Sum::new(),
+            _ => Sum::new().add(&source).add(&destination).word(u16::from(protocol)).length(length),
         });
         let options = padded(&self.options, 4);
         let header = 20 + options.len();

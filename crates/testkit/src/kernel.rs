@@ -20,6 +20,7 @@ mod entry;
 mod event;
 mod expectation;
 mod log;
+mod machine;
 mod namespace;
 mod scenario;
 mod session;
@@ -29,7 +30,7 @@ mod table;
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, JoinHandle};
+use std::thread;
 
 pub use available::available;
 pub use command::CommandOutput;
@@ -40,9 +41,11 @@ pub use entry::{
 pub use event::{Event, EventKind, Subject};
 pub use expectation::{Expectation, ExpectedNat};
 pub use log::{Checkpoint, CtState, Direction, Hook, Remark, Sighting, Walk};
+pub use machine::KernelLine;
 pub use scenario::{Emitted, Look, Missing, Observation, Outcome, Port, Scenario, Step};
 pub use table::Statistics;
 
+use machine::Machine;
 use namespace::Namespace;
 use session::Ended;
 
@@ -52,6 +55,8 @@ pub fn run(scenario: &Scenario) -> io::Result<Outcome> {
 }
 
 /// A namespace for many scenarios, one after the other.
+///
+/// Create and use it in the machine's first network namespace.
 pub struct Kernel {
     worker: Option<Worker>,
 }
@@ -59,16 +64,22 @@ pub struct Kernel {
 impl Kernel {
     /// Makes the namespace.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { worker: Some(Worker::start()?) })
+        Ok(Self { worker: Some(Worker::start()?.ready()?) })
     }
 
     /// Runs a scenario; nothing of those before it is left.
     pub fn run(&mut self, scenario: &Scenario) -> io::Result<Outcome> {
         let worker = match self.worker.take() {
-            Some(worker) => worker,
-            None => Worker::start()?,
+            Some(worker) => worker.ready()?,
+            None => Worker::start()?.ready()?,
         };
+        if scenario.spoils() {
+            // The next one is made while this one is used.
+            self.worker = Some(Worker::start()?);
+        }
+        let machine = Machine::take(&machine_settings(scenario))?;
         let ended = worker.run(scenario)?;
+        drop(machine);
         if !ended.spoilt {
             self.worker = Some(worker);
         }
@@ -76,11 +87,20 @@ impl Kernel {
     }
 }
 
-/// The thread that lives in the namespace, and with it the namespace.
+fn machine_settings(scenario: &Scenario) -> Vec<(&'static str, String)> {
+    let maximum =
+        scenario.table_maximum.map(|max| ("net.netfilter.nf_conntrack_max", max.to_string()));
+    let log = scenario.look.kernel_log.then(|| ("net.netfilter.nf_log_all_netns", "1".to_owned()));
+    maximum.into_iter().chain(log).collect()
+}
+
+/// The thread that lives in the namespace, and with it the namespace: dropping this ends both, in the
+/// thread's own time.
 struct Worker {
-    jobs: Option<Sender<Scenario>>,
+    jobs: Sender<Scenario>,
     results: Receiver<io::Result<Ended>>,
-    thread: Option<JoinHandle<()>>,
+    /// Says once how the making of the namespace went.
+    started: Option<Receiver<io::Result<()>>>,
 }
 
 impl Worker {
@@ -99,31 +119,27 @@ impl Worker {
             }
             for scenario in todo {
                 let result = session::run(&mut namespace, &scenario);
-                let failed = result.is_err();
-                if done.send(result).is_err() || failed {
+                let spoilt = result.as_ref().map_or(true, |ended| ended.spoilt);
+                if done.send(result).is_err() || spoilt {
                     return;
                 }
             }
         };
-        let thread = thread::Builder::new().name("judge".into()).spawn(body)?;
-        started.recv().map_err(|_| died())??;
-        Ok(Self { jobs: Some(jobs), results, thread: Some(thread) })
+        thread::Builder::new().name("judge".into()).spawn(body)?;
+        Ok(Self { jobs, results, started: Some(started) })
+    }
+
+    /// Waits until the namespace is there.
+    fn ready(mut self) -> io::Result<Self> {
+        if let Some(started) = self.started.take() {
+            started.recv().map_err(|_| died())??;
+        }
+        Ok(self)
     }
 
     fn run(&self, scenario: &Scenario) -> io::Result<Ended> {
-        let jobs = self.jobs.as_ref().ok_or_else(died)?;
-        jobs.send(scenario.clone()).map_err(|_| died())?;
+        self.jobs.send(scenario.clone()).map_err(|_| died())?;
         self.results.recv().map_err(|_| died())?
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.jobs = None;
-        if let Some(thread) = self.thread.take() {
-            // A panic in there was reported by the thread itself.
-            let _ = thread.join();
-        }
     }
 }
 

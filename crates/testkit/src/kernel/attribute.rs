@@ -128,11 +128,16 @@ impl Request {
         Self { kind, flags, body: vec![family, 0, high, low] }
     }
 
+    /// Appends one attribute that holds attributes.
+    pub(super) fn nested(self, kind: u16, payload: &[u8]) -> Self {
+        self.attribute(kind | NESTED, payload)
+    }
+
     /// Appends one attribute. Payloads are a few bytes, so the 16-bit length cannot overflow.
     pub(super) fn attribute(mut self, kind: u16, payload: &[u8]) -> Self {
         let length = u16::try_from(ATTRIBUTE_HEADER + payload.len()).unwrap_or(u16::MAX);
         self.body.extend_from_slice(&length.to_ne_bytes());
-        self.body.extend_from_slice(&(kind & !NESTED).to_ne_bytes());
+        self.body.extend_from_slice(&kind.to_ne_bytes());
         self.body.extend_from_slice(payload);
         self.body.resize(padded(self.body.len()), 0);
         self

@@ -273,6 +273,22 @@ impl fmt::Display for Tuple {
     }
 }
 
+impl fmt::Display for Entry {
+    /// For people: timeout, state, tuples and status; the rest is in the fields.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(timeout) = self.timeout {
+            write!(f, "{timeout} ")?;
+        }
+        if let Some(state) = self.state() {
+            write!(f, "{state} ")?;
+        }
+        for tuple in [self.original, self.reply].into_iter().flatten() {
+            write!(f, "{tuple} ")?;
+        }
+        write!(f, "[{}]", self.status.unwrap_or_default().names().join(","))
+    }
+}
+
 impl Entry {
     /// The name of its TCP or SCTP state, if the message had one.
     pub fn state(&self) -> Option<&'static str> {

@@ -1,6 +1,8 @@
 //! What the kernel announces about connections and expectations, in the order it does.
 
-use super::attribute::Message;
+use std::fmt;
+
+use super::attribute::{Attributes, Message};
 use super::entry::Entry;
 use super::expectation::Expectation;
 
@@ -44,6 +46,16 @@ const MESSAGE_NEW: u16 = 0;
 const MESSAGE_DELETE: u16 = 2;
 const FLAG_CREATE: u16 = 0x400;
 
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.name())?;
+        match &self.subject {
+            Subject::Connection(entry) => entry.fmt(f),
+            Subject::Expectation(expectation) => expectation.fmt(f),
+        }
+    }
+}
+
 impl Event {
     /// The connection it is about, if it is about one.
     pub fn connection(&self) -> Option<&Entry> {
@@ -75,12 +87,7 @@ impl Event {
 
     /// Decodes a message of one of the [`GROUPS`]; none if it is something else.
     pub(super) fn decode(message: &Message<'_>) -> Option<Self> {
-        let kind = match message.kind & 0xff {
-            MESSAGE_NEW if message.flags & FLAG_CREATE != 0 => EventKind::New,
-            MESSAGE_NEW => EventKind::Update,
-            MESSAGE_DELETE => EventKind::Destroy,
-            _ => return None,
-        };
+        let kind = kind(message)?;
         let (family, attributes) = message.netfilter()?;
         let subject = match message.kind >> 8 {
             SUBSYSTEM_CONNECTION => {
@@ -93,4 +100,22 @@ impl Event {
         };
         Some(Self { kind, subject, port: message.port })
     }
+}
+
+fn kind(message: &Message<'_>) -> Option<EventKind> {
+    match message.kind & 0xff {
+        MESSAGE_NEW if message.flags & FLAG_CREATE != 0 => Some(EventKind::New),
+        MESSAGE_NEW => Some(EventKind::Update),
+        MESSAGE_DELETE => Some(EventKind::Destroy),
+        _ => None,
+    }
+}
+
+/// The kind, family and attributes of an event about a connection; none if it is something else.
+pub(super) fn about_connection<'a>(
+    message: &Message<'a>,
+) -> Option<(EventKind, u8, Attributes<'a>)> {
+    let (family, attributes) = message.netfilter()?;
+    let matches = message.kind >> 8 == SUBSYSTEM_CONNECTION;
+    kind(message).filter(|_| matches).map(|kind| (kind, family.number, attributes))
 }

@@ -3,6 +3,7 @@
 //! Counterpart: `linux/netfilter/nfnetlink_conntrack.h`, `enum ctattr_expect`.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::attribute::{Attribute, Attributes};
 use super::entry::{self, Present, Tuple};
@@ -45,6 +46,21 @@ pub struct ExpectedNat {
     pub direction: Option<u32>,
     /// The address and port before translation.
     pub tuple: Option<Tuple>,
+}
+
+impl fmt::Display for Expectation {
+    /// For people: timeout, helper, tuple and master; the rest is in the fields.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.timeout.unwrap_or_default())?;
+        write!(f, "{} ", self.helper.as_deref().unwrap_or("-"))?;
+        let tuples = [("expects", &self.tuple), ("mask", &self.mask), ("master", &self.master)];
+        for (name, tuple) in tuples {
+            if let Some(tuple) = tuple {
+                write!(f, "{name} {tuple} ")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Expectation {

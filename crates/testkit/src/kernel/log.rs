@@ -88,7 +88,8 @@ pub struct Sighting {
     pub output: Option<u32>,
     /// Its mark, if not 0.
     pub mark: Option<u32>,
-    /// The packet as it was there.
+    /// The packet as it was there, at most 65,531 bytes of it. A packet the host made may lack its
+    /// checksum until it leaves.
     pub bytes: Vec<u8>,
 }
 

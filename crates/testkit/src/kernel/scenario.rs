@@ -8,6 +8,7 @@ use super::entry::Entry;
 use super::event::Event;
 use super::expectation::Expectation;
 use super::log::{self, CtState, Direction, Hook, Remark, Walk};
+use super::machine::KernelLine;
 use super::table::Statistics;
 
 /// A machine between `lan0` (192.168.1.1/24, fd00:1::1/64) and `wan0` (203.0.113.1/24, fd00:2::1/64,
@@ -48,6 +49,9 @@ pub struct Look {
     pub tool: bool,
     /// Make the rules say which of them each packet met: TRACE lines among the remarks.
     pub trace: bool,
+    /// Let what the kernel says go to its own log, as text, instead of among the remarks: the way to see
+    /// the text of a LOG rule. That log is one for the machine, so no other scenario runs meanwhile.
+    pub kernel_log: bool,
 }
 
 /// Where a packet enters or leaves.
@@ -83,7 +87,7 @@ pub enum Step {
     Rules4(String),
     /// The rules are replaced, text as in [`Scenario::rules6`].
     Rules6(String),
-    /// A command runs in the namespace.
+    /// A command runs in the namespace, which it costs.
     Command {
         /// Its words.
         argv: Vec<String>,
@@ -106,12 +110,15 @@ pub struct Observation {
     pub walks: Vec<Walk>,
     /// What left, in order: first all of `lan0`, then all of `wan0`.
     pub out: Vec<Emitted>,
-    /// What happened between the step before and this one, found by looking at the table.
+    /// What happened between the step before and this one; all of it only with [`Look::each_table`],
+    /// because the kernel collects what has expired when it comes across it.
     pub expired: Vec<Event>,
     /// Events of this step.
     pub events: Vec<Event>,
     /// What the kernel said: why INVALID, TRACE, LOG.
     pub remarks: Vec<Remark>,
+    /// Lines of the kernel's own log, with [`Look::kernel_log`].
+    pub kernel_log: Vec<KernelLine>,
     /// The table after this step, with [`Look::each_table`].
     pub table: Option<Vec<Entry>>,
     /// What a [`Step::Command`] said.
@@ -128,6 +135,36 @@ pub struct Emitted {
     /// Whose walk it ends, an index into [`Observation::walks`]: 0 is the packet's own, others are of
     /// packets the host made. None if it is no walk's.
     pub walk: Option<usize>,
+}
+
+impl Scenario {
+    /// Whether it may change its namespace for good: a nat table cannot be unloaded, a fragment that is held
+    /// not be dropped, links not be undone.
+    pub(super) fn spoils(&self) -> bool {
+        let steps = self.steps.iter().filter_map(|step| match step {
+            Step::Rules4(text) | Step::Rules6(text) => Some(text),
+            _ => None,
+        });
+        let nat = |text: &String| text.lines().any(|line| line.trim_end() == "*nat");
+        let costly = |step: &Step| match step {
+            Step::Packet { bytes, .. } => is_fragment(bytes),
+            Step::Command { .. } => true,
+            _ => false,
+        };
+        !self.links.is_empty()
+            || self.rules4.iter().chain(&self.rules6).chain(steps).any(nat)
+            || self.steps.iter().any(costly)
+    }
+}
+
+/// Whether defragmentation may hold this packet, longer than a scenario lasts. That an IPv6 fragment
+/// header hides behind others is seen only when it has happened.
+fn is_fragment(packet: &[u8]) -> bool {
+    match packet {
+        [0x60..=0x6f, _, _, _, _, _, next, ..] => *next == 44,
+        [_, _, _, _, _, _, high, low, ..] => u16::from_be_bytes([*high, *low]) & 0x3fff != 0,
+        _ => false,
+    }
 }
 
 impl fmt::Debug for Emitted {

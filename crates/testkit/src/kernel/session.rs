@@ -10,14 +10,13 @@ use super::command;
 use super::entry::Entry;
 use super::event::Event;
 use super::log::{self, Gathered, Hook, Walk};
+use super::machine::KernelLog;
 use super::namespace::Namespace;
 use super::scenario::{Emitted, Observation, Outcome, Port, Scenario, Step};
 use super::sysctl::Saved;
-use super::table::{self, Statistics};
+use super::table::{self, Known, Statistics};
 
-/// Tables whose presence alone changes what the kernel does, and which stay as long as the namespace.
-const STICKY_TABLE: &str = "*nat";
-/// A look at the table is repeated before a step only if something could have expired since.
+/// After this much idle time something can have expired: then the next step looks first.
 const STALE: Duration = Duration::from_millis(2);
 
 /// A scenario being run.
@@ -27,7 +26,10 @@ pub(super) struct Session<'a> {
     saved: Saved,
     tables: [Vec<String>; 2],
     started: Instant,
-    looked: Instant,
+    /// When the latest step was done.
+    busy: Instant,
+    known: Known,
+    kernel_log: Option<KernelLog>,
     spoilt: bool,
 }
 
@@ -52,8 +54,10 @@ pub(super) fn run(namespace: &mut Namespace, scenario: &Scenario) -> io::Result<
         saved: Saved::default(),
         tables: [Vec::new(), Vec::new()],
         started: now,
-        looked: now,
-        spoilt: false,
+        busy: now,
+        known: Known::default(),
+        kernel_log: None,
+        spoilt: scenario.spoils(),
     };
     session.set_up()?;
     let before = table::statistics(&mut session.namespace.requests)?;
@@ -76,7 +80,6 @@ impl Session<'_> {
             self.saved.change(name, value)?;
         }
         if !self.scenario.links.is_empty() {
-            self.spoilt = true;
             command::succeed(&["ip", "-batch", "-"], &self.scenario.links.join("\n"))?;
         }
         if let Some(sets) = &self.scenario.sets {
@@ -94,6 +97,11 @@ impl Session<'_> {
         if self.scenario.look.trace {
             command::succeed(&["nft", "-f", "-"], TRACE_ON)?;
         }
+        if self.scenario.look.kernel_log {
+            self.saved.change("net.netfilter.nf_log.2", "NONE")?;
+            self.saved.change("net.netfilter.nf_log.10", "NONE")?;
+            self.kernel_log = Some(KernelLog::open()?);
+        }
         self.drain()?;
         self.collect(&mut Observation::default())
     }
@@ -101,7 +109,6 @@ impl Session<'_> {
     fn load(&mut self, family: usize, text: &str) -> io::Result<()> {
         let tables = text.lines().map(str::trim_end).filter(|line| line.starts_with('*'));
         for table in tables {
-            self.spoilt |= table == STICKY_TABLE;
             if let Some(known) = self.tables.get_mut(family) {
                 known.push(table.to_owned());
             }
@@ -116,21 +123,25 @@ impl Session<'_> {
             thread::sleep(pace);
         }
         let mut observation = Observation::default();
-        if self.scenario.look.each_table && self.looked.elapsed() > STALE {
-            self.dump()?;
+        if self.busy.elapsed() > STALE {
+            if self.scenario.look.each_table {
+                self.dump()?;
+            }
             observation.expired = self.drain()?.events;
         }
         observation.begun = self.started.elapsed();
         self.act(step, &mut observation)?;
         observation.done = self.started.elapsed();
-        if self.scenario.look.each_table {
-            observation.table = Some(self.dump()?);
-        }
         let seen = self.drain()?;
         observation.events = seen.events;
         observation.walks = seen.gathered.walks;
         observation.remarks = seen.gathered.remarks;
+        if self.scenario.look.each_table {
+            observation.table = Some(self.dump()?);
+            observation.events.extend(self.drain()?.events);
+        }
         self.collect(&mut observation)?;
+        self.busy = Instant::now();
         // What defragmentation holds outlives the scenario.
         self.spoilt |= observation.held();
         Ok(observation)
@@ -161,14 +172,17 @@ impl Session<'_> {
     }
 
     fn dump(&mut self) -> io::Result<Vec<Entry>> {
-        self.looked = Instant::now();
-        table::connections(&mut self.namespace.requests)
+        self.known.look(&mut self.namespace.requests)
     }
 
     fn drain(&mut self) -> io::Result<Seen> {
         let mut seen = Seen::default();
         let loopback = self.namespace.loopback;
-        self.namespace.events.drain(|message| seen.events.extend(Event::decode(message)))?;
+        let known = &mut self.known;
+        self.namespace.events.drain(|message| {
+            known.note(message);
+            seen.events.extend(Event::decode(message));
+        })?;
         let mut failed = None;
         self.namespace.log.drain(|message: &Message<'_>| {
             failed = seen.gathered.add(message, loopback).err().or(failed.take());
@@ -183,6 +197,9 @@ impl Session<'_> {
                 let walk = walk_of(&bytes, device.index, &observation.walks);
                 observation.out.push(Emitted { port, bytes, walk });
             }
+        }
+        if let Some(log) = &mut self.kernel_log {
+            observation.kernel_log = log.drain()?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! A netlink socket in the calling thread's network namespace.
 //!
-//! Three uses: requests that are acknowledged, dumps, and listening. A listener is drained without
+//! Two uses: asking and listening. A listener is drained without
 //! waiting; if the kernel had to drop anything for lack of room the drain fails, because a judge that
 //! silently misses a message is worse than none.
 
@@ -51,22 +51,14 @@ impl Netlink {
         Ok(Self { descriptor, sequence: 0, buffer: vec![0; BUFFER] })
     }
 
-    /// Sends a request and waits for its acknowledgement; messages of other kinds that come before it
-    /// are dropped, so this is not for a socket with anything to listen to yet.
+    /// Sends a request and waits for its acknowledgement.
     pub(super) fn request(&mut self, request: &Request) -> io::Result<()> {
-        let sequence = self.send(request)?;
-        loop {
-            let length = self.receive(MsgFlags::empty())?.ok_or(io::ErrorKind::TimedOut)?;
-            for message in Messages(self.buffer.get(..length).unwrap_or_default()) {
-                if message.sequence == sequence && message.kind == MESSAGE_ERROR {
-                    return refused(&message);
-                }
-            }
-        }
+        self.ask(request, |_| {})
     }
 
-    /// Sends a dump request and hands every message of the answer to `each`.
-    pub(super) fn dump(
+    /// Sends a request and hands every message of the answer to `each`, up to the acknowledgement or,
+    /// of a dump, the end. Messages that are no answer are dropped.
+    pub(super) fn ask(
         &mut self,
         request: &Request,
         mut each: impl FnMut(&Message<'_>),
