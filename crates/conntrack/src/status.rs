@@ -5,8 +5,6 @@ use core::ops::{BitOr, BitOrAssign, Index, IndexMut, Not};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::reason::Reason;
-
 /// The direction of a packet within its connection.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -181,8 +179,9 @@ pub enum CtState {
     Established,
     /// Starts a connection that another one announced, or is an ICMP error about one.
     Related,
-    /// Belongs to nothing the tracker can account for, and why.
-    Invalid(Reason),
+    /// Belongs to nothing the tracker can account for; [`Tracked::reason`](crate::Tracked::reason)
+    /// says why.
+    Invalid,
     /// Kept away from the tracker.
     Untracked,
 }
@@ -194,7 +193,7 @@ impl CtState {
             CtState::New => "NEW",
             CtState::Established => "ESTABLISHED",
             CtState::Related => "RELATED",
-            CtState::Invalid(_) => "INVALID",
+            CtState::Invalid => "INVALID",
             CtState::Untracked => "UNTRACKED",
         }
     }

@@ -35,7 +35,7 @@ use crate::sysctl::{EventMode, Sysctls, span};
 use crate::table::{Extra, InsertError, Table, Unconfirmed};
 use crate::tell::{self, Telling};
 use crate::time::{Instant, Span};
-use crate::tuple::{Tuple, Zone};
+use crate::tuple::{Key, Tuple, Zone};
 use crate::{gre, icmp, icmpv6, sctp, tcp, udp};
 
 /// Where a packet meets the tracker.
@@ -111,7 +111,7 @@ pub struct Tracked {
     pub state: CtState,
     /// The direction, when the packet belongs to a connection.
     pub direction: Option<Direction>,
-    /// Why the packet passes without being believed; for INVALID ask the state.
+    /// Why the packet is INVALID, or passes without being believed.
     pub reason: Option<Reason>,
     /// The packet began its connection.
     pub began: bool,
@@ -124,7 +124,7 @@ pub struct Tracked {
 impl Tracked {
     fn invalid(reason: Reason) -> Tracked {
         Tracked {
-            state: CtState::Invalid(reason),
+            state: CtState::Invalid,
             direction: None,
             reason: Some(reason),
             began: false,
@@ -271,7 +271,7 @@ impl Tracker {
         let tuple = Tuple::of(packet, Zone::DEFAULT)?;
         let place = self.table.place(&tuple);
         core::hint::black_box(self.table.touch(place));
-        Some(Approach { tuple, place })
+        Some(Approach { key: tuple.key, place })
     }
 
     /// Second step of [`Tracker::approach`]: the entry itself.
@@ -321,15 +321,13 @@ impl Tracker {
     ) -> Tracked {
         self.handle_timeout(now);
         let tracked = self.classify(packet, hook, zone, hint);
-        if let CtState::Invalid(reason) = tracked.state {
-            self.statistics.count_reason(&reason);
-        } else if let Some(reason) = &tracked.reason {
+        if let Some(reason) = &tracked.reason {
             self.statistics.count_reason(reason);
         }
         tracked
     }
 
-    #[inline]
+    #[inline(always)]
     fn classify(
         &mut self,
         packet: &Packet<'_>,
@@ -352,7 +350,7 @@ impl Tracker {
             return Tracked::invalid(no_tuple(upper.protocol));
         };
         let place = match hint {
-            Some(hint) if hint.tuple == tuple => hint.place,
+            Some(hint) if hint.key == tuple.key && tuple.key.version == 4 => hint.place,
             _ => self.table.place(&tuple),
         };
         let tracked = match self.table.find_at(place, &tuple) {
@@ -425,7 +423,7 @@ impl Tracker {
     }
 
     /// A packet of a connection in the table.
-    #[inline]
+    #[inline(always)]
     fn existing(
         &mut self,
         slot: u32,
@@ -831,6 +829,7 @@ enum Lookup {
 /// Where a packet's connection will be looked for, worked out ahead of its turn.
 #[derive(Clone, Copy, Debug)]
 pub struct Approach {
-    tuple: Tuple,
+    /// What it holds for; IPv6 is worked out again.
+    key: Key,
     place: Place,
 }

@@ -3,11 +3,12 @@
 use core::fmt;
 
 use stateward_conntrack::{
-    Approach, Arena, ConnId, CtState, Direction, DropReason, Event, Instant, Reason, Tracker,
+    Arena, ConnId, CtState, Direction, DropReason, Event, Instant, Reason, Tracker,
 };
 use stateward_wire::{Malformed, Packet};
 
 use crate::route::{InterfaceId, Network, RoutingDrop};
+use crate::walk::Prepared;
 
 /// Where a packet enters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -239,30 +240,34 @@ impl Engine {
         from: From,
         mut each: impl FnMut(&mut Engine, usize, Outcome),
     ) {
-        let mut places = [None; BURST];
         for (n, burst) in arrivals.chunks_mut(BURST).enumerate() {
-            self.approach(burst, from, &mut places);
-            for (i, (arrival, place)) in burst.iter_mut().zip(&mut places).enumerate() {
-                let outcome = self.walk(arrival, from, place.take());
+            let prepared = self.prepare(burst, from);
+            for (i, (arrival, place)) in burst.iter_mut().zip(&prepared).enumerate() {
+                let outcome = self.walk(arrival, from, place.as_ref());
                 each(self, n * BURST + i, outcome);
             }
         }
     }
 
-    /// Starts fetching what a burst will need: first every line of the index, then every entry.
+    /// Parses a burst and starts fetching what it will need: first every line of the index, then
+    /// every entry.
     #[inline]
-    fn approach(&self, burst: &[Arrival<'_>], from: From, places: &mut [Option<Approach>; BURST]) {
+    fn prepare(&self, burst: &[Arrival<'_>], from: From) -> [Option<Prepared>; BURST] {
+        let mut prepared = [None; BURST];
         if burst.len() < 2 {
-            return;
+            return prepared;
         }
-        for (arrival, place) in burst.iter().zip(places.iter_mut()) {
-            if let Ok(packet) = parse(arrival.bytes, arrival.port, from) {
-                *place = self.tracker.approach(&packet);
+        for (arrival, known) in burst.iter().zip(&mut prepared) {
+            if let Ok(packet) = parse(arrival.bytes, arrival.port, from)
+                && let Some(approach) = self.tracker.approach(&packet)
+            {
+                *known = Some(Prepared { layout: packet.layout(), approach });
             }
         }
-        for place in places.iter().take(burst.len()).flatten() {
-            self.tracker.approach_entry(place);
+        for known in prepared.iter().take(burst.len()).flatten() {
+            self.tracker.approach_entry(&known.approach);
         }
+        prepared
     }
 
     /// Ends connections and forgets fragments whose time has come. The work is bounded by how many

@@ -7,8 +7,8 @@
 //! INPUT or POSTROUTING leaves a connection behind.
 
 use stateward_conntrack::{Approach, Flow, Hook as TrackHook, Instant, Tracked, Zone};
-use stateward_wire::Packet;
 use stateward_wire::edit::Edit;
+use stateward_wire::{Layout, Packet};
 
 use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdict, Why, parse};
 use crate::route::Decision;
@@ -41,6 +41,13 @@ const fn stages(hook: Hook) -> &'static [Stage] {
     }
 }
 
+/// What was worked out of a packet's bytes alone when its burst came in.
+#[derive(Clone, Copy)]
+pub(crate) struct Prepared {
+    pub(crate) layout: Layout,
+    pub(crate) approach: Approach,
+}
+
 /// What the walk knows of a packet besides its bytes.
 pub(crate) struct Walker {
     pub(crate) tracked: Option<Tracked>,
@@ -61,12 +68,17 @@ impl Engine {
         &mut self,
         arrival: &mut Arrival<'_>,
         from: From,
-        approach: Option<Approach>,
+        prepared: Option<&Prepared>,
     ) -> Outcome {
-        let packet = match parse(arrival.bytes, arrival.port, from) {
-            Ok(packet) => packet,
-            Err(malformed) => return Outcome::malformed(malformed, arrival.bytes.len()),
+        let known = prepared.and_then(|known| Packet::with_layout(arrival.bytes, known.layout));
+        let packet = match known {
+            Some(packet) => packet,
+            None => match parse(arrival.bytes, arrival.port, from) {
+                Ok(packet) => packet,
+                Err(malformed) => return Outcome::malformed(malformed, arrival.bytes.len()),
+            },
         };
+        let approach = prepared.map(|known| known.approach);
         let mut walker = Walker { tracked: None, approach, now: arrival.now };
         let layout = packet.layout();
         let ended = match arrival.port {
@@ -79,7 +91,7 @@ impl Engine {
         self.outcome(walker, ended, layout.length())
     }
 
-    #[inline]
+    #[inline(always)]
     fn from_outside(&mut self, walker: &mut Walker, packet: &Packet<'_>) -> Result<Verdict, End> {
         self.run(Hook::Prerouting, walker, packet)?;
         match self.network.input(packet) {
@@ -112,7 +124,7 @@ impl Engine {
     }
 
     /// Runs the stages of a hook in order.
-    #[inline]
+    #[inline(always)]
     fn run(&mut self, hook: Hook, walker: &mut Walker, packet: &Packet<'_>) -> Result<(), End> {
         for stage in stages(hook) {
             match stage {
@@ -123,7 +135,7 @@ impl Engine {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn track(&mut self, hook: Hook, walker: &mut Walker, packet: &Packet<'_>) -> Result<(), End> {
         // What came round by the host itself has been tracked on its way out.
         if walker.tracked.is_some() {
@@ -140,7 +152,7 @@ impl Engine {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn confirm(&mut self, walker: &mut Walker) -> Result<(), End> {
         let Some(tracked) = &mut walker.tracked else { return Ok(()) };
         self.tracker
@@ -148,7 +160,7 @@ impl Engine {
             .map_err(|reason| End { at: At::Confirm, why: Why::Drop(reason) })
     }
 
-    #[inline]
+    #[inline(always)]
     fn outcome(&mut self, walker: Walker, ended: Result<Verdict, End>, length: usize) -> Outcome {
         let (verdict, end) = match ended {
             Ok(verdict) => (verdict, None),

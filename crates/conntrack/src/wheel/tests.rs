@@ -13,6 +13,8 @@ fn drain(wheel: &mut Wheel, entries: &mut [Entry], now: u64) -> Vec<u32> {
     let mut out = Vec::new();
     while let Some(slot) = wheel.pop(entries, Instant(now)) {
         wheel.remove(entries, slot);
+        // As the table does: a hint of the entry that was must not be taken for one of the next.
+        entries[slot as usize].generation += 1;
         out.push(slot);
     }
     out
@@ -86,7 +88,6 @@ proptest! {
             let fired = drain(&mut wheel, &mut slots, now);
             for slot in &fired {
                 model.remove(slot);
-                slots[*slot as usize].generation += 1;
             }
             let mut sorted = (fired.clone(), expected);
             sorted.0.sort_unstable();
