@@ -23,7 +23,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use stateward_conntrack::{Instant, Span};
-use stateward_wire::{Family, Packet};
+use stateward_wire::{Family, Packet, protocol};
 
 pub mod cut;
 mod ipv4;
@@ -102,6 +102,24 @@ pub struct Reassembled {
     pub origins: Origins,
     /// Some fragment was cut by a capture: missing bytes are zeros, no checksum can be judged.
     pub incomplete: bool,
+}
+
+impl Reassembled {
+    /// Receiving, Linux itself moves two headers into one piece: TCP's, to look for a socket before
+    /// it routes (IPv4; with IPv6 it is in one piece), and SCTP's, to test the checksum (with
+    /// `nf_conntrack_checksum` on, as it is by default).
+    fn received(mut self) -> Self {
+        let upper = Packet::parse_trusted(&self.bytes).ok().and_then(|packet| packet.upper());
+        let wanted = upper.and_then(|upper| match upper.protocol {
+            protocol::TCP => Some(upper.offset + 20),
+            protocol::SCTP => Some(upper.offset + 12),
+            _ => None,
+        });
+        if let Some(wanted) = wanted {
+            self.origins.gather(wanted);
+        }
+        self
+    }
 }
 
 /// Why a fragment is gone. All but [`Self::Duplicate`], [`Self::Memory`] and [`Self::Header`], and
@@ -248,15 +266,21 @@ impl Defrag {
     /// Takes a packet. Timers due at `now` must have run: see [`Self::handle_timeout`].
     #[inline]
     pub fn push(&mut self, packet: &Packet<'_>, place: Place, now: Instant) -> Outcome {
-        match packet.family() {
+        let outcome = match packet.family() {
             Family::V4 => match packet.fragment() {
-                None => Outcome::Whole,
+                None => return Outcome::Whole,
                 Some(fragment) => ipv4::push(&mut self.ipv4, packet, fragment, place, now),
             },
             Family::V6 => match packet.fragment_header() {
-                None => Outcome::Whole,
+                None => return Outcome::Whole,
                 Some(offset) => ipv6::push(&mut self.ipv6, packet, offset, place, now),
             },
+        };
+        match outcome {
+            Outcome::Complete(whole) if place.side == Side::Incoming => {
+                Outcome::Complete(whole.received())
+            }
+            outcome => outcome,
         }
     }
 

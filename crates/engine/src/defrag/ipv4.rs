@@ -7,10 +7,10 @@
 //! harm.
 
 use stateward_conntrack::Instant;
-use stateward_wire::{Fragment, Ipv4Header, Network, Packet, U16, checksum, ipv4, protocol};
+use stateward_wire::{Fragment, Ipv4Header, Network, Packet, U16, checksum, ipv4};
 
 use super::queue::{Arrival, Queue};
-use super::{DropReason, Key, Outcome, Place, Pool, Reassembled, Side};
+use super::{DropReason, Key, Outcome, Place, Pool, Reassembled};
 
 /// Takes a fragment.
 pub(super) fn push(
@@ -47,7 +47,7 @@ pub(super) fn push(
             Outcome::Dropped(DropReason::Duplicate)
         }
         Err(reason) => fail(pool, &key, &queue, reason),
-        Ok(()) if queue.is_complete() => match whole(&queue, place.side) {
+        Ok(()) if queue.is_complete() => match whole(&queue) {
             Err(reason) => fail(pool, &key, &queue, reason),
             Ok(reassembled) => {
                 pool.discard(&key, &queue);
@@ -129,7 +129,7 @@ fn add(
 }
 
 /// The whole packet of a complete queue.
-fn whole(queue: &Queue, side: Side) -> Result<Reassembled, DropReason> {
+fn whole(queue: &Queue) -> Result<Reassembled, DropReason> {
     let congested = queue.ecn().ok_or(DropReason::MixedEcn)?;
     let header = queue.first().map(|first| first.header.as_slice()).unwrap_or_default();
     let length =
@@ -144,11 +144,6 @@ fn whole(queue: &Queue, side: Side) -> Result<Reassembled, DropReason> {
         let flags = if unfragmentable { ipv4::DONT_FRAGMENT } else { 0 };
         header.fragmentation = U16::new(flags);
         header.checksum = U16::ZERO;
-        // Receiving TCP, Linux looks for the socket before it routes and for that moves a whole
-        // header into the first piece.
-        if header.protocol == protocol::TCP && side == Side::Incoming {
-            origins.gather(header_length + 20);
-        }
     }
     let checksum = checksum::of(bytes.get(..header_length).unwrap_or_default());
     if let Some(header) = Ipv4Header::view_mut(&mut bytes) {

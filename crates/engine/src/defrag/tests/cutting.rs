@@ -54,11 +54,13 @@ fn old_pieces_leave_without_dont_fragment_and_new_ones_with_it() {
 }
 
 #[test]
-fn received_tcp_in_tiny_pieces_leaves_in_large_ones() {
+fn received_tcp_and_sctp_in_tiny_pieces_leaves_in_large_ones() {
     let tiny = [(0, 8, true), (8, 1012, false)];
     let tcp = whole(false, protocol::TCP, false, &tiny);
     let expected = [(1028, 0, true, false), (32, 1008, false, false)];
     assert_eq!(shape(&cut_again(&tcp, 1500)), expected);
+    let sctp = whole(false, protocol::SCTP, false, &tiny);
+    assert_eq!(shape(&cut_again(&sctp, 1500)), expected);
     let other = whole(false, UNKNOWN, false, &tiny);
     let expected = [(28, 0, true, false), (1032, 8, false, false)];
     assert_eq!(shape(&cut_again(&other, 1500)), expected);
