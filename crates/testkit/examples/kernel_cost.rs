@@ -15,6 +15,10 @@ fn main() {
     println!("a handshake in a used one: {:?}", median(50, || drop(kernel.run(&small).unwrap())));
     let ruled = Scenario { rules4: Some("*filter\n-A FORWARD -p tcp\nCOMMIT\n".into()), ..small };
     println!("the same with rules: {:?}", median(20, || drop(kernel.run(&ruled).unwrap())));
+    let nat = "*nat\n-A POSTROUTING -o wan0 -j MASQUERADE\nCOMMIT\n";
+    let translated = Scenario { rules4: Some(nat.into()), steps: handshakes(1), ..ruled };
+    let time = median(20, || drop(kernel.run(&translated).unwrap()));
+    println!("with a nat table, each in a namespace of its own: {time:?}");
     let long = Scenario { steps: handshakes(2000), ..Scenario::default() };
     let time = median(5, || drop(kernel.run(&long).unwrap()));
     println!("2000 handshakes: {:.0} packets/s", 6000.0 / time.as_secs_f64());

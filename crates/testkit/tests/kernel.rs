@@ -615,3 +615,21 @@ fn nothing_comes_late() {
     }
     assert_eq!((outcome.table.len(), outcome.flushed.len()), (5000, 5000));
 }
+
+/// RFC 3828 sums a pseudo-header with protocol 136; the kernel verifies it with UDP's 17.
+#[test]
+fn a_right_udp_lite_checksum_is_bad_to_the_kernel() {
+    let mut lite = Packet::udp(client(1), server(2), b"covered in part");
+    if let Transport::Udp(udp) = &mut lite.transport {
+        udp.coverage = Some(10);
+    }
+    let right = lite.bytes();
+    let mut as_udp = right.clone();
+    let sum = u16::from_be_bytes([right[26], right[27]]);
+    let (moved, carry) = sum.overflowing_add(136 - 17);
+    as_udp[26..28].copy_from_slice(&(moved + u16::from(carry)).to_be_bytes());
+    let packets = [right, as_udp].map(|bytes| Step::Packet { from: Port::Lan, bytes });
+    let Some(outcome) = run(&steps(packets.to_vec())) else { return };
+    assert_eq!(classes(&outcome), [(Invalid, None), (New, Some(Original))]);
+    assert_eq!(outcome.observations[0].invalid(), ["bad checksum"]);
+}

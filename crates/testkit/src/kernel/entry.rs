@@ -42,7 +42,7 @@ pub struct Entry {
     pub zone: Option<u16>,
     /// The kernel's id of the entry, a keyed hash: it differs from run to run.
     pub id: Option<u32>,
-    /// The reference count.
+    /// The reference count. It depends on how the entry was looked up: 1 in a dump, 2 when asked for.
     pub uses: Option<u32>,
     /// Packets and bytes, of the original and the reply direction.
     pub counters: [Option<Counters>; 2],
