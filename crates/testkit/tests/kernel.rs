@@ -402,8 +402,10 @@ fn nat_helpers_expectations_and_their_order() {
     let port = b"PORT 192,168,1,10,200,10\r\n";
     let data = |from: u16, to| Packet::tcp(server(from), to, TCP_SYN, 9000, 0);
     let Some(outcome) = run(&Scenario {
+        sysctls: vec![("net.netfilter.nf_conntrack_timestamp".into(), "1".into())],
         rules4: Some(
             "*raw\n-A PREROUTING -p tcp --dport 21 -j CT --helper ftp\nCOMMIT\n\
+             *mangle\n-A FORWARD -j CONNMARK --set-mark 5\nCOMMIT\n\
              *nat\n-A POSTROUTING -o wan0 -j MASQUERADE\nCOMMIT\n"
                 .into(),
         ),
@@ -435,6 +437,12 @@ fn nat_helpers_expectations_and_their_order() {
     let master = outcome.table.iter().find(|entry| entry.master.is_none()).unwrap();
     assert_eq!(master.helper.as_deref(), Some("ftp"));
     assert_eq!(master.reply.unwrap().destination.to_string(), "203.0.113.1");
+    assert_eq!(master.mark, Some(5));
+    let grown = i32::try_from(command.out[0].bytes.len()).unwrap() - 40 - 26;
+    let adjustment = master.sequence_adjustment[0].unwrap();
+    assert_eq!((adjustment.position, adjustment.before, adjustment.after), (1010, 0, grown));
+    let end = outcome.flushed[0].connection().unwrap().lifetime.unwrap();
+    assert!(end.start.unwrap() < end.stop.unwrap(), "{end:?}");
 }
 
 #[test]
