@@ -160,6 +160,21 @@ impl DropReason {
         Self::Header,
     ];
 
+    /// The stable word of this reason.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Memory => "fragment_memory",
+            Self::Duplicate => "fragment_duplicate",
+            Self::Overlap => "fragment_overlap",
+            Self::Empty => "fragment_empty",
+            Self::End => "fragment_end",
+            Self::TooFar => "fragment_too_far",
+            Self::TooLong => "fragment_too_long",
+            Self::MixedEcn => "fragment_mixed_ecn",
+            Self::Header => "fragment_header",
+        }
+    }
+
     /// The fixed sentence for this reason.
     pub const fn describe(self) -> &'static str {
         match self {

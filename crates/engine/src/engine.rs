@@ -3,10 +3,11 @@
 use core::fmt;
 
 use stateward_conntrack::{
-    Arena, ConnId, CtState, Direction, DropReason, Event, Instant, Reason, Tracker,
+    Arena, ConnId, CtState, Direction, DropReason, Event, Instant, Reason, Span, Tracker,
 };
 use stateward_wire::{Malformed, Packet};
 
+use crate::defrag::{self, Defrag, Limits};
 use crate::route::{InterfaceId, Network, RoutingDrop};
 use crate::walk::Prepared;
 
@@ -93,6 +94,8 @@ pub enum Why {
     Drop(DropReason),
     /// Routing's.
     Routing(RoutingDrop),
+    /// Reassembly's.
+    Defrag(defrag::DropReason),
 }
 
 impl Why {
@@ -103,6 +106,7 @@ impl Why {
             Why::Track(reason) => reason.code(),
             Why::Drop(reason) => reason.code(),
             Why::Routing(reason) => reason.code(),
+            Why::Defrag(reason) => reason.code(),
         }
     }
 }
@@ -114,6 +118,7 @@ impl fmt::Display for Why {
             Why::Track(reason) => reason.fmt(f),
             Why::Drop(reason) => reason.fmt(f),
             Why::Routing(reason) => reason.fmt(f),
+            Why::Defrag(reason) => f.write_str(reason.describe()),
         }
     }
 }
@@ -142,6 +147,9 @@ pub struct Outcome {
     pub why: Option<Why>,
     /// IP length; that of the whole for the fragment that completes a packet.
     pub length: usize,
+    /// It left in pieces, which are among what the engine emitted; the arrival's own bytes did not
+    /// leave.
+    pub in_pieces: bool,
 }
 
 impl Outcome {
@@ -152,6 +160,7 @@ impl Outcome {
             verdict: Verdict::Malformed,
             why: Some(Why::Malformed(malformed)),
             length,
+            in_pieces: false,
         }
     }
 }
@@ -183,6 +192,9 @@ pub struct Config {
     pub tracker: stateward_conntrack::Config,
     /// Interfaces, addresses and routes.
     pub network: Network,
+    /// Limits of IPv4 reassembly (`net.ipv4.ipfrag_*`); those of IPv6 are among the tracker's
+    /// settings.
+    pub ipv4_fragments: Option<Limits>,
 }
 
 /// See the crate's essay.
@@ -190,6 +202,9 @@ pub struct Engine {
     pub(crate) tracker: Tracker,
     pub(crate) network: Network,
     pub(crate) emitted: Vec<Emitted>,
+    pub(crate) defrag: Defrag,
+    /// State of the generator that names the fragments of IPv6 packets.
+    pub(crate) random: u64,
 }
 
 /// The largest burst that is prepared as one; longer ones are cut.
@@ -203,7 +218,15 @@ impl Engine {
 
     /// An engine whose table lies in the caller's memory; `Tracker::bytes_for` says how much.
     pub fn with_memory(config: Config, arena: Arena) -> Engine {
+        let sysctls = &config.tracker.sysctls;
+        let ipv6 = Limits {
+            timeout: Span::secs(sysctls.frag6_timeout),
+            high_threshold: sysctls.frag6_high_thresh,
+            ..Limits::IPV6
+        };
         Engine {
+            defrag: Defrag::new(config.ipv4_fragments.unwrap_or(Limits::IPV4), ipv6),
+            random: config.tracker.seed.iter().fold(1, |all, half| all ^ half.rotate_left(17)) | 1,
             tracker: Tracker::with_memory(config.tracker, arena),
             network: config.network,
             emitted: Vec::new(),
@@ -274,11 +297,14 @@ impl Engine {
     /// there are.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tracker.handle_timeout(now);
+        while let Some(expired) = self.defrag.handle_timeout(now) {
+            self.give_up(&expired, now);
+        }
     }
 
     /// When [`Engine::handle_timeout`] has something to do, at the earliest.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.tracker.next_timeout()
+        [self.tracker.next_timeout(), self.defrag.next_deadline()].into_iter().flatten().min()
     }
 
     /// Takes the packets that left besides those in the arrivals' buffers.

@@ -21,10 +21,10 @@ const QUOTE_V4: usize = 576 - 20 - 8;
 const QUOTE_V6: usize = 1280 - 40 - 8;
 
 /// An ICMP error, in the terms of the packet's family.
-struct Error {
-    kind: u8,
-    code: u8,
-    rest: [u8; 4],
+pub(crate) struct Error {
+    pub(crate) kind: u8,
+    pub(crate) code: u8,
+    pub(crate) rest: [u8; 4],
 }
 
 /// The error that tells the sender why its packet ended, if there is one.
@@ -60,7 +60,7 @@ impl Engine {
         End { at: At::Routing, why: Why::Routing(reason) }
     }
 
-    fn send_error(&mut self, walker: &mut Walker, packet: &Packet<'_>, error: &Error) {
+    pub(crate) fn send_error(&mut self, walker: &mut Walker, packet: &Packet<'_>, error: &Error) {
         if !may_be_told(packet) {
             return;
         }

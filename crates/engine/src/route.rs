@@ -238,10 +238,12 @@ impl Network {
     }
 
     /// Whether a packet may go out on an interface: its time to live, its size, its source.
+    /// `largest_piece` is the length of its largest fragment, if it came in several.
     pub(crate) fn may_forward(
         &self,
         packet: &Packet<'_>,
         egress: Option<InterfaceId>,
+        largest_piece: Option<usize>,
     ) -> Result<(), RoutingDrop> {
         if self.routing == Routing::Off {
             return Ok(());
@@ -257,7 +259,9 @@ impl Network {
             return Err(RoutingDrop::LinkLocalSource);
         }
         let mtu = egress.and_then(|id| self.interface(id)).map_or(u32::MAX, |to| to.mtu);
-        if packet.length() > mtu as usize && !may_be_cut {
+        // What came in pieces may leave in pieces, if those fit.
+        let largest = largest_piece.unwrap_or(packet.length());
+        if packet.length() > mtu as usize && largest > mtu as usize && !may_be_cut {
             return Err(RoutingDrop::TooBig { mtu });
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! The order of everything: what a packet meets between its arrival and its end.
 //!
-//! Each hook is a list of stages in the kernel's priority order. A packet from outside goes through
+//! Each hook is a list of stages in the kernel's priority order. Before PREROUTING and OUTPUT, at
+//! −400, fragments are put together; the whole then walks in the stead of its last piece. A packet from outside goes through
 //! PREROUTING, is routed, and then through INPUT, or through FORWARD and POSTROUTING; one that this
 //! host makes through OUTPUT and POSTROUTING, and on through PREROUTING and INPUT if it is for this
 //! host itself, tracked once. A stage may end the walk; only a packet that reaches the last stage of
@@ -52,8 +53,18 @@ pub(crate) struct Prepared {
 pub(crate) struct Walker {
     pub(crate) tracked: Option<Tracked>,
     /// Where the tracker will look, if the packet came in a burst.
-    approach: Option<Approach>,
+    pub(crate) approach: Option<Approach>,
     pub(crate) now: Instant,
+    /// Length of the largest fragment, if it was put together.
+    pub(crate) largest_piece: Option<usize>,
+    /// Bytes are missing in its middle: no checksum can be judged.
+    pub(crate) incomplete: bool,
+}
+
+impl Walker {
+    pub(crate) fn new(now: Instant) -> Walker {
+        Walker { tracked: None, approach: None, now, largest_piece: None, incomplete: false }
+    }
 }
 
 /// How the walk ended before its end.
@@ -78,17 +89,35 @@ impl Engine {
                 Err(malformed) => return Outcome::malformed(malformed, arrival.bytes.len()),
             },
         };
-        let approach = prepared.map(|known| known.approach);
-        let mut walker = Walker { tracked: None, approach, now: arrival.now };
-        let layout = packet.layout();
-        let ended = match arrival.port {
-            Port::Local => self.from_host(&mut walker, &packet),
-            Port::Interface(_) => self.from_outside(&mut walker, &packet),
-        };
-        if let Ok(Verdict::Forward(Some(_))) = ended {
-            Edit::new(arrival.bytes, layout).decrement_ttl();
+        if packet.is_fragment()
+            && let Some(outcome) = self.walk_fragment(&packet, arrival.port, arrival.now)
+        {
+            return outcome;
         }
-        self.outcome(walker, ended, layout.length())
+        let approach = prepared.map(|known| known.approach);
+        let mut walker = Walker { approach, ..Walker::new(arrival.now) };
+        let layout = packet.layout();
+        let ended = self.pass(&mut walker, &packet, arrival.port);
+        let mut in_pieces = false;
+        if let Ok(Verdict::Forward(Some(egress))) = ended {
+            Edit::new(arrival.bytes, layout).decrement_ttl();
+            let bytes = arrival.bytes.get(..layout.length()).unwrap_or(arrival.bytes);
+            in_pieces = self.leave_in_pieces(bytes, None, egress);
+        }
+        self.outcome(walker, ended, layout.length(), in_pieces)
+    }
+
+    #[inline(always)]
+    pub(crate) fn pass(
+        &mut self,
+        walker: &mut Walker,
+        packet: &Packet<'_>,
+        port: Port,
+    ) -> Result<Verdict, End> {
+        match port {
+            Port::Local => self.from_host(walker, packet),
+            Port::Interface(_) => self.from_outside(walker, packet),
+        }
     }
 
     #[inline(always)]
@@ -100,7 +129,8 @@ impl Engine {
                 Ok(Verdict::Input)
             }
             Decision::Forward(egress) => {
-                if let Err(reason) = self.network.may_forward(packet, egress) {
+                if let Err(reason) = self.network.may_forward(packet, egress, walker.largest_piece)
+                {
                     return Err(self.refuse(walker, packet, reason));
                 }
                 self.run(Hook::Forward, walker, packet)?;
@@ -141,7 +171,8 @@ impl Engine {
         if walker.tracked.is_some() {
             return Ok(());
         }
-        let at = if hook == Hook::Output { TrackHook::Output } else { TrackHook::Prerouting };
+        let unverified = hook == Hook::Output || walker.incomplete;
+        let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
         let hint = walker.approach.as_ref();
         let tracked = self.tracker.track_from(packet, at, Zone::DEFAULT, walker.now, hint);
         let dropped = tracked.drop;
@@ -161,13 +192,19 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn outcome(&mut self, walker: Walker, ended: Result<Verdict, End>, length: usize) -> Outcome {
+    pub(crate) fn outcome(
+        &mut self,
+        walker: Walker,
+        ended: Result<Verdict, End>,
+        length: usize,
+        in_pieces: bool,
+    ) -> Outcome {
         let (verdict, end) = match ended {
             Ok(verdict) => (verdict, None),
             Err(end) => (Verdict::Drop(end.at), Some(end.why)),
         };
         let Some(tracked) = walker.tracked else {
-            return Outcome { state: None, connection: None, verdict, why: end, length };
+            return Outcome { state: None, connection: None, verdict, why: end, length, in_pieces };
         };
         let connection = connection(&tracked);
         let (state, reason) = (tracked.state, tracked.reason);
@@ -175,7 +212,7 @@ impl Engine {
             self.tracker.forget(tracked.flow);
         }
         let why = end.or(reason.map(Why::Track));
-        Outcome { state: Some(state), connection, verdict, why, length }
+        Outcome { state: Some(state), connection, verdict, why, length, in_pieces }
     }
 }
 

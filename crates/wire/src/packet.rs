@@ -300,6 +300,15 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// Whether [`Self::fragment`] has something to say: cheap enough to ask of every packet.
+    #[inline]
+    pub fn is_fragment(&self) -> bool {
+        match self.network {
+            Network::V4(header) => header.fragmentation.get() & 0x3fff != 0,
+            Network::V6(_) => self.layout.fragment != 0,
+        }
+    }
+
     /// The packet's place among fragments: IPv4 if it is not whole, IPv6 if it has a fragment
     /// header (which an "atomic fragment" has, too).
     #[inline]
