@@ -1,12 +1,30 @@
 //! SCTP: associations by their chunks and verification tags.
 //!
-//! A packet carries several chunks, and each may move the state; the tag in the common header must
-//! be the one the receiver chose, which INIT and INIT_ACK announce. A HEARTBEAT opens a further path
-//! of an association whose handshake went another way. Kernel counterpart:
-//! `nf_conntrack_proto_sctp.c`. Source: RFC 9260 (section numbers below are its).
+//! A state says what has been *seen*, as with TCP: CLOSED that an INIT went by (or the association's
+//! end), COOKIE_WAIT that it was answered, ESTABLISHED that the cookie was acknowledged. The tag in the
+//! common header is the one that the receiver chose in its INIT or INIT_ACK; it is all that keeps a
+//! stranger out, for transmission sequence numbers are not looked at. HEARTBEAT_SENT is a path whose
+//! handshake went another way (multihoming): its tags are learnt from what goes by.
+//!
+//! A packet carries several chunks, each with an effect of its own, and takes this way:
+//!
+//! 1. [`check`]: the header, its CRC32c, and chunks that may stand together ([`chunks`]);
+//! 2. [`open`]: without an entry, may it start one, and which tags does it tell?
+//! 3. [`Tags::check`]: the rule for the tag of an ordinary packet ([`tags`]);
+//! 4. [`take`], chunk by chunk: the chunk's own rule for the tag, the state it leads to ([`states`]),
+//!    the tag it announces;
+//! 5. [`settle`]: the timeout of the last state.
+//!
+//! A chunk that is refused makes the packet INVALID, but what the chunks before it did stays done.
+//! The addresses that an INIT or ASCONF lists are not read: a further path is an entry of its own.
+//!
+//! Kernel counterpart: `nf_conntrack_proto_sctp.c`. Source: RFC 9260 (section numbers below are its).
 
 mod chunks;
 mod states;
+mod tags;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 
@@ -21,6 +39,7 @@ use crate::status::{Direction, PerDir};
 use crate::sysctl::span;
 use crate::tracker::L4Context;
 use chunks::{Chunk, Chunks, Kinds, Signal};
+use tags::{Heartbeat, Tags};
 
 /// The state of an association, numbered as the kernel does.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -98,14 +117,12 @@ impl fmt::Display for SctpState {
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub(crate) struct SctpTrack {
-    /// The tag that packets of each direction must carry; 0 while unknown.
-    tag: PerDir<u32>,
+    tags: Tags,
     state: u8,
-    /// A HEARTBEAT with another tag: 0 none, else 1 + its direction.
-    doubted: u8,
-    /// Whether each direction has sent an INIT that no COOKIE_ACK has ended.
-    init_seen: PerDir<u8>,
-    _unused: [u32; 11],
+    /// Changes that the next packet to pass will tell of; see [`Changes`].
+    owed: u8,
+    _even: u16,
+    _unused: [u32; 10],
 }
 
 impl SctpTrack {
@@ -114,28 +131,7 @@ impl SctpTrack {
     }
 
     pub(crate) fn info(&self, with_tags: bool) -> SctpInfo {
-        SctpInfo { state: self.state(), tags: with_tags.then_some(self.tag) }
-    }
-
-    fn doubt(&mut self, direction: Direction) {
-        self.doubted = 1 + direction as u8;
-    }
-
-    fn believe(&mut self) {
-        self.doubted = 0;
-    }
-
-    fn doubts(&self, direction: Direction) -> bool {
-        self.doubted == 1 + direction as u8
-    }
-
-    fn init(&mut self, direction: Direction, tag: u32) {
-        // Both have sent one and this side does again: a new beginning, no collision.
-        if self.init_seen[direction] != 0 && self.init_seen[!direction] != 0 {
-            self.init_seen[!direction] = 0;
-        }
-        self.init_seen[direction] = 1;
-        self.tag[!direction] = tag;
+        SctpInfo { state: self.state(), tags: with_tags.then(|| self.tags.expected()) }
     }
 }
 
@@ -201,9 +197,11 @@ impl Timeouts {
     }
 
     fn of(&self, state: SctpState) -> u32 {
+        /// No sysctl reaches it. Only an entry that an administrator made is ever in NONE.
+        const NONE: u32 = 10;
         match state {
-            // No association stays in NONE; the kernel's table has CLOSED's value there.
-            SctpState::None | SctpState::Closed => self.closed,
+            SctpState::None => NONE,
+            SctpState::Closed => self.closed,
             SctpState::CookieWait => self.cookie_wait,
             SctpState::CookieEchoed => self.cookie_echoed,
             SctpState::Established => self.established,
@@ -213,33 +211,6 @@ impl Timeouts {
             SctpState::HeartbeatSent => self.heartbeat_sent,
         }
     }
-}
-
-/// One packet of an association, or of one that would be.
-pub(crate) fn packet(
-    track: &mut SctpTrack,
-    context: &L4Context<'_>,
-    packet: &Packet<'_>,
-) -> L4Decision {
-    let seen = match check(context, packet) {
-        Ok(seen) => seen,
-        Err(reason) => return L4Decision::Invalid(reason),
-    };
-    if context.is_new
-        && let Err(reason) = open(track, &seen)
-    {
-        return L4Decision::Invalid(reason);
-    }
-    if let Err(reason) = common_tag(track, &seen) {
-        return L4Decision::Invalid(reason);
-    }
-    let mut before = Before::default();
-    for chunk in seen.chunks() {
-        if let Err(reason) = take(track, context, &seen, &chunk, &mut before) {
-            return refuse(track, &before, reason);
-        }
-    }
-    settle(track, context, &before)
 }
 
 /// A packet whose header and chunks are in order.
@@ -256,105 +227,117 @@ impl Seen<'_> {
     }
 }
 
-/// What the chunks before have brought about.
+/// What the chunks taken so far have brought about.
 #[derive(Default)]
-struct Before {
-    events: EventMask,
-    assured: bool,
-    /// The packet passes, but does not count: the reason, if there is one to tell.
+struct Effects {
+    changes: Changes,
+    /// The packet passes, but counts nowhere and keeps nothing alive; with why, if that is worth
+    /// telling.
     ignored: Option<Option<Reason>>,
+}
+
+/// What listeners must hear of.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+struct Changes(u8);
+
+impl Changes {
+    const NONE: Changes = Changes(0);
+    const STATE: Changes = Changes(1);
+    const ASSURED: Changes = Changes(2);
+
+    const fn has(self, change: Changes) -> bool {
+        self.0 & change.0 != 0
+    }
+
+    const fn with(self, changes: Changes) -> Changes {
+        Changes(self.0 | changes.0)
+    }
+}
+
+/// One packet of an association, or of one that would be.
+pub(crate) fn packet(
+    track: &mut SctpTrack,
+    context: &L4Context<'_>,
+    packet: &Packet<'_>,
+) -> L4Decision {
+    let seen = match check(context, packet) {
+        Ok(seen) => seen,
+        Err(reason) => return L4Decision::Invalid(reason),
+    };
+    let opened = if context.is_new { open(track, &seen) } else { Ok(()) };
+    if let Err(reason) = opened.and_then(|()| track.tags.check(&seen)) {
+        return L4Decision::Invalid(reason);
+    }
+    let mut effects = Effects::default();
+    for chunk in seen.chunks() {
+        if let Err(reason) = take(track, context, &seen, &chunk, &mut effects) {
+            // What came before stays done, and is told with the next packet that passes.
+            track.owed |= effects.changes.0;
+            return L4Decision::Invalid(reason);
+        }
+    }
+    settle(track, context, &effects)
 }
 
 fn check<'a>(context: &L4Context<'_>, packet: &'a Packet<'_>) -> Result<Seen<'a>, Reason> {
     let l4 = packet.l4();
     let header = SctpHeader::view(l4).ok_or(Reason::ShortHeader { protocol: protocol::SCTP })?;
     context.verify_checksum(packet, protocol::SCTP)?;
-    Ok(Seen {
-        l4,
-        direction: context.direction,
-        tag: header.verification_tag.get(),
-        kinds: Kinds::of(Chunks::of(l4)).ok_or(Reason::SctpChunks)?,
-    })
+    let kinds = Kinds::of(Chunks::of(l4)).ok_or(Reason::SctpChunks)?;
+    let tag = header.verification_tag.get();
+    Ok(Seen { l4, direction: context.direction, tag, kinds })
 }
 
-/// The first packet of an entry: kernel `sctp_new`.
+/// The first packet of an entry: kernel `sctp_new`. More opens than INIT and HEARTBEAT: the middle of
+/// a handshake, SHUTDOWN and ERROR (with the tag 0, for no other is known yet), HEARTBEAT_ACK, and
+/// SHUTDOWN_ACK, which a SHUTDOWN_COMPLETE will answer (8.4, rule 5). What carries data does not.
 fn open(track: &mut SctpTrack, seen: &Seen<'_>) -> Result<(), Reason> {
     *track = SctpTrack::default();
-    // 8.4: what answers an association that we do not know asks for no answer itself.
+    // Of no use to anybody when they come out of the blue (8.4).
     if seen.kinds.has_any(&[chunk::ABORT, chunk::SHUTDOWN_COMPLETE, chunk::COOKIE_ACK]) {
         return Err(Reason::SctpInvalidNew);
     }
     for chunk in seen.chunks() {
         match chunk.signal().ok_or(Reason::SctpInvalidNew)? {
-            Signal::Init => {
-                zero_tag(seen)?;
-                track.tag[Direction::Reply] = initiate_tag(&chunk)?;
-            }
-            Signal::Heartbeat => track.tag[Direction::Original] = seen.tag,
-            _ => track.tag[Direction::Reply] = seen.tag,
+            Signal::Heartbeat => track.tags.learn(Direction::Original, seen.tag),
+            // Its answer reflects the tag.
+            Signal::ShutdownAck => track.tags.learn(Direction::Reply, seen.tag),
+            _ => {}
         }
     }
     Ok(())
-}
-
-/// The tag of a packet none of whose chunks has a rule of its own (8.5).
-fn common_tag(track: &SctpTrack, seen: &Seen<'_>) -> Result<(), Reason> {
-    const EXEMPT: [u8; 7] = [
-        chunk::INIT,
-        chunk::SHUTDOWN_COMPLETE,
-        chunk::COOKIE_ECHO,
-        chunk::ABORT,
-        chunk::SHUTDOWN_ACK,
-        chunk::HEARTBEAT,
-        chunk::HEARTBEAT_ACK,
-    ];
-    if seen.kinds.has_any(&EXEMPT) {
-        return Ok(());
-    }
-    matching_tag(seen, track.tag[seen.direction])
-}
-
-fn zero_tag(seen: &Seen<'_>) -> Result<(), Reason> {
-    matching_tag(seen, 0)
-}
-
-fn matching_tag(seen: &Seen<'_>, expected: u32) -> Result<(), Reason> {
-    if seen.tag == expected {
-        return Ok(());
-    }
-    Err(Reason::SctpVerificationTag { tag: seen.tag, expected })
 }
 
 fn initiate_tag(chunk: &Chunk) -> Result<u32, Reason> {
     chunk.initiate_tag.ok_or(Reason::BadLength { protocol: protocol::SCTP })
 }
 
-/// One chunk: its tag, the state it leads to, and the tags it announces.
+/// One chunk.
 fn take(
     track: &mut SctpTrack,
     context: &L4Context<'_>,
     seen: &Seen<'_>,
     chunk: &Chunk,
-    before: &mut Before,
+    effects: &mut Effects,
 ) -> Result<(), Reason> {
-    let direction = seen.direction;
     let Some(signal) = chunk.signal() else { return Ok(()) };
+    let direction = seen.direction;
     match signal {
-        Signal::Init => zero_tag(seen)?,
-        Signal::Abort | Signal::ShutdownComplete => {
-            let owner = if chunk.reflected { !direction } else { direction };
-            matching_tag(seen, track.tag[owner])?;
-        }
-        Signal::CookieEcho => matching_tag(seen, track.tag[direction])?,
-        Signal::CookieAck => track.init_seen = PerDir::default(),
+        Signal::Init => tags::must_be(seen, 0)?,
+        Signal::Abort | Signal::ShutdownComplete => track.tags.check_end(seen, chunk.reflected)?,
+        Signal::CookieEcho => track.tags.check_own(seen)?,
+        Signal::CookieAck => track.tags.handshake_done(),
         Signal::Heartbeat => {
-            if let Some(reason) = heartbeat(track, seen, before)? {
-                before.ignored = Some(Some(reason));
-                return Ok(());
+            if let Heartbeat::Doubted(reason) = track.tags.heartbeat(seen)? {
+                // One a packet may be in doubt.
+                let first = effects.ignored.replace(Some(reason)).is_none();
+                return if first { Ok(()) } else { Err(reason) };
             }
         }
-        Signal::HeartbeatAck => heartbeat_ack(track, seen, before)?,
-        _ => {}
+        Signal::HeartbeatAck => track.tags.heartbeat_ack(seen)?,
+        // The ordinary rule has been applied, unless another chunk of the packet lifts it; a
+        // SHUTDOWN_ACK lifts it for itself, since it may answer for an association that is gone.
+        Signal::InitAck | Signal::Shutdown | Signal::ShutdownAck | Signal::Error => {}
     }
     let old = track.state();
     let Some(new) = states::next(direction, signal, old) else {
@@ -362,87 +345,45 @@ fn take(
     };
     match signal {
         Signal::Init => {
-            track.init(direction, initiate_tag(chunk)?);
-            if old == SctpState::Closed && new == SctpState::Closed && !context.is_new {
-                before.ignored = Some(None);
+            let tag = initiate_tag(chunk)?;
+            // A late or repeated INIT is known by its tag, which `open` has taken from a first one.
+            if old == SctpState::None || !track.tags.is_known(direction, tag) {
+                track.tags.begin(direction);
+            }
+            track.tags.announce(direction, tag);
+            // An INIT sent again does not keep the entry: else a client that uses its port again,
+            // or a NAT in front of it, would hold it for ever.
+            if old == new && new == SctpState::Closed && !context.is_new {
+                effects.ignored = Some(None);
             }
         }
-        Signal::InitAck => init_ack(track, direction, initiate_tag(chunk)?)?,
+        Signal::InitAck => track.tags.init_ack(direction, initiate_tag(chunk)?)?,
         _ => {}
     }
     track.state = new as u8;
     if old != new {
-        before.events = EventMask::PROTOINFO;
-        before.assured |= new == SctpState::Established;
-    }
-    Ok(())
-}
-
-/// A HEARTBEAT
-fn heartbeat(
-    track: &mut SctpTrack,
-    seen: &Seen<'_>,
-    before: &Before,
-) -> Result<Option<Reason>, Reason> {
-    let own = &mut track.tag[seen.direction];
-    if *own == 0 {
-        *own = seen.tag;
-    } else if let Err(reason) = matching_tag(seen, *own) {
-        if seen.kinds.has(chunk::DATA) || before.ignored.is_some() {
-            return Err(reason);
+        effects.changes = effects.changes.with(Changes::STATE);
+        if new == SctpState::Established {
+            effects.changes = effects.changes.with(Changes::ASSURED);
         }
-        track.doubt(seen.direction);
-        return Ok(Some(reason));
-    } else {
-        track.believe();
-    }
-    Ok(None)
-}
-
-fn heartbeat_ack(track: &mut SctpTrack, seen: &Seen<'_>, before: &Before) -> Result<(), Reason> {
-    let direction = seen.direction;
-    if track.tag[direction] == 0 {
-        track.tag[direction] = seen.tag;
-    } else if let Err(reason) = matching_tag(seen, track.tag[direction]) {
-        let answers = track.doubts(!direction);
-        if seen.kinds.has(chunk::DATA) || before.ignored.is_some() || !answers {
-            return Err(reason);
-        }
-        track.believe();
-        track.tag[direction] = seen.tag;
-        track.tag[!direction] = 0;
-    } else {
-        track.believe();
     }
     Ok(())
 }
 
-fn init_ack(track: &mut SctpTrack, direction: Direction, tag: u32) -> Result<(), Reason> {
-    let expected = track.tag[!direction];
-    let seen =
-        PerDir([track.init_seen[Direction::Original] != 0, track.init_seen[Direction::Reply] != 0]);
-    let unasked = !seen[!direction] && expected != 0;
-    let collision = seen[direction] && seen[!direction];
-    if (unasked || collision) && tag != expected {
-        return Err(Reason::SctpVerificationTag { tag, expected });
+/// Every chunk has been taken: the timeout of the state they lead to, and what is to be told.
+fn settle(track: &mut SctpTrack, context: &L4Context<'_>, effects: &Effects) -> L4Decision {
+    let changes = effects.changes.with(Changes(core::mem::take(&mut track.owed)));
+    let timeout = match effects.ignored {
+        Some(reason) if changes == Changes::NONE => return L4Decision::Ignore(reason),
+        // Ignored for one chunk, but another one has changed something: as long as before.
+        Some(_) => context.remaining,
+        None => span(context.sysctls.sctp.of(track.state())),
+    };
+    let mut accept = Accept::refresh(timeout);
+    accept.reason = effects.ignored.flatten();
+    accept.assured = changes.has(Changes::ASSURED);
+    if changes.has(Changes::STATE) {
+        accept.events = EventMask::PROTOINFO;
     }
-    track.tag[!direction] = tag;
-    Ok(())
-}
-
-/// A later chunk is refused.
-fn refuse(track: &mut SctpTrack, before: &Before, reason: Reason) -> L4Decision {
-    let _ = (track, before);
-    L4Decision::Invalid(reason)
-}
-
-/// All chunks are taken: the timeout of the last one's state.
-fn settle(track: &mut SctpTrack, context: &L4Context<'_>, before: &Before) -> L4Decision {
-    if let Some(reason) = before.ignored {
-        return L4Decision::Ignore(reason);
-    }
-    let mut accept = Accept::refresh(span(context.sysctls.sctp.of(track.state())));
-    accept.events = before.events;
-    accept.assured = before.assured;
     L4Decision::Accept(accept)
 }
