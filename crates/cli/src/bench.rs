@@ -143,7 +143,7 @@ struct Worker {
 
 fn worker(args: &BenchArgs, connections: u32) -> Result<Figures, BenchError> {
     let spare = spare(connections);
-    let maker = Maker::new(args.proto, args.ipv6, args.checksum);
+    let maker = Maker::new(args.proto, args.ipv6);
     let batch = Batch::new(&maker, BATCH);
     let random = Random(0x9e37_79b9_7f4a_7c15);
     let resident = memory::resident();
@@ -186,9 +186,11 @@ fn config(args: &BenchArgs, max: u32) -> Config {
         // Connections visited at random may see the same ACK four times in a row.
         tcp_max_retrans: u8::MAX,
         // What is in the table stays while new connections come and go in virtual time.
+        tcp: stateward_conntrack::tcp::Timeouts {
+            established: i32::MAX as u32,
+            ..Default::default()
+        },
         udp_timeout_stream: i32::MAX as u32,
-        icmp_timeout: if args.proto == Proto::Icmp { 1_000_000 } else { 30 },
-        icmpv6_timeout: if args.proto == Proto::Icmp { 1_000_000 } else { 30 },
         ..Sysctls::default()
     };
     config
@@ -278,6 +280,10 @@ impl Worker {
     fn end_new(&mut self) {
         self.now = self.now + self.maker.patience();
         self.engine.handle_timeout(self.now);
+        // ICMP has one timeout for all: those that stay are made again.
+        if self.maker.all_end_alike() {
+            self.fill();
+        }
         if self.engine.tracker().count() != self.connections as usize {
             let left = self.engine.tracker().count();
             let wanted = self.connections;

@@ -15,6 +15,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::entry::NONE;
 use crate::memory::Region;
+use crate::prefetch::prefetch;
 use crate::tuple::Tuple;
 
 /// Pairs in a bucket.
@@ -118,11 +119,12 @@ impl Index {
         Place { bucket, tag: hash as u16 }
     }
 
-    /// Touches the line of a place, so that it is near when its packet's turn comes. Returns
-    /// something that depends on it, for the caller to keep alive.
+    /// Starts fetching the line of a place.
     #[inline]
-    pub(crate) fn touch(&self, place: Place) -> u16 {
-        self.buckets.get(place.bucket as usize).map_or(0, |bucket| bucket.used)
+    pub(crate) fn prefetch(&self, place: Place) {
+        if let Some(bucket) = self.buckets.get(place.bucket as usize) {
+            prefetch(bucket);
+        }
     }
 
     /// The first slot that may hold the tuple at `place`: a hint for fetching it early.

@@ -8,7 +8,7 @@
 //! `sctp` and `gre` for what each protocol makes of it, `table`, `index` and `wheel` for how
 //! connections are kept, `event` for what is told, `sysctl` for the settings.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod decision;
 mod entry;
@@ -19,6 +19,7 @@ mod icmp;
 mod icmpv6;
 mod index;
 mod memory;
+mod prefetch;
 mod reason;
 pub mod sctp;
 mod statistics;

@@ -19,6 +19,7 @@ use crate::entry::{ConnId, Entry, Flags, NONE};
 use crate::event::{Counter, Labels, Timestamps};
 use crate::index::{Bucket, Index, Place, Seed};
 use crate::memory::{Arena, Region};
+use crate::prefetch::prefetch;
 use crate::status::{Direction, PerDir, Status};
 use crate::time::Instant;
 use crate::tuple::{AddressPair, Key, Tuple, Zone};
@@ -183,19 +184,26 @@ impl Table {
         self.index.place(tuple)
     }
 
-    /// Touches a place's line of the index; see [`Index::touch`].
+    /// Starts fetching a place's line of the index.
     #[inline]
-    pub(crate) fn touch(&self, place: Place) -> u16 {
-        self.index.touch(place)
+    pub(crate) fn prefetch(&self, place: Place) {
+        self.index.prefetch(place);
     }
 
-    /// Touches both lines of the entry that is most likely at `place`.
+    /// Starts fetching both lines of the entry that is most likely at `place`, and for IPv6 its
+    /// addresses.
     #[inline]
-    pub(crate) fn touch_entry(&self, place: Place) -> u64 {
-        let Some(slot) = self.index.first_candidate(place) else { return 0 };
-        match self.entries.get(slot as usize) {
-            Some(entry) => entry.deadline ^ u64::from(entry.mark),
-            None => 0,
+    pub(crate) fn prefetch_entry(&self, place: Place) {
+        let Some(slot) = self.index.first_candidate(place) else { return };
+        if let Some(entry) = self.entries.get(slot as usize) {
+            prefetch(&entry.original);
+            prefetch(&entry.l4);
+        }
+        // IPv6 lives at the high end.
+        if slot >= self.fresh.high
+            && let Some(pair) = self.pairs.get(slot as usize)
+        {
+            prefetch(pair);
         }
     }
 

@@ -270,14 +270,14 @@ impl Tracker {
     pub fn approach(&self, packet: &Packet<'_>) -> Option<Approach> {
         let tuple = Tuple::of(packet, Zone::DEFAULT)?;
         let place = self.table.place(&tuple);
-        core::hint::black_box(self.table.touch(place));
+        self.table.prefetch(place);
         Some(Approach { key: tuple.key, place })
     }
 
     /// Second step of [`Tracker::approach`]: the entry itself.
     #[inline]
     pub fn approach_entry(&self, approach: &Approach) {
-        core::hint::black_box(self.table.touch_entry(approach.place));
+        self.table.prefetch_entry(approach.place);
     }
 
     /// Ends what has reached its deadline by `now`, in the order of the deadlines. The work is

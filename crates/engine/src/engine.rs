@@ -210,6 +210,10 @@ pub struct Engine {
 /// The largest burst that is prepared as one; longer ones are cut.
 pub const BURST: usize = 64;
 
+/// How many packets ahead of its turn an entry is fetched: enough to hide a read of memory behind
+/// the work on those before it, few enough for the processor to have them all under way.
+const AHEAD: usize = 8;
+
 impl Engine {
     /// An engine with memory of its own.
     pub fn new(config: Config) -> Engine {
@@ -265,15 +269,21 @@ impl Engine {
     ) {
         for (n, burst) in arrivals.chunks_mut(BURST).enumerate() {
             let prepared = self.prepare(burst, from);
-            for (i, (arrival, place)) in burst.iter_mut().zip(&prepared).enumerate() {
-                let outcome = self.walk(arrival, from, place.as_ref());
+            for known in prepared.iter().take(AHEAD).flatten() {
+                self.tracker.approach_entry(&known.approach);
+            }
+            for (i, arrival) in burst.iter_mut().enumerate() {
+                if let Some(Some(known)) = prepared.get(i + AHEAD) {
+                    self.tracker.approach_entry(&known.approach);
+                }
+                let known = prepared.get(i).and_then(Option::as_ref);
+                let outcome = self.walk(arrival, from, known);
                 each(self, n * BURST + i, outcome);
             }
         }
     }
 
-    /// Parses a burst and starts fetching what it will need: first every line of the index, then
-    /// every entry.
+    /// Parses a burst and starts fetching every packet's line of the index.
     #[inline]
     fn prepare(&self, burst: &[Arrival<'_>], from: From) -> [Option<Prepared>; BURST] {
         let mut prepared = [None; BURST];
@@ -286,9 +296,6 @@ impl Engine {
             {
                 *known = Some(Prepared { layout: packet.layout(), approach });
             }
-        }
-        for known in prepared.iter().take(burst.len()).flatten() {
-            self.tracker.approach_entry(&known.approach);
         }
         prepared
     }

@@ -29,7 +29,6 @@ pub(super) enum Way {
 pub(super) struct Maker {
     proto: Proto,
     ipv6: bool,
-    checksums: bool,
     first: Vec<u8>,
     answer: Vec<u8>,
     handshake: Vec<u8>,
@@ -44,14 +43,13 @@ const SYN_OPTIONS: [u8; 20] =
     [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
 
 impl Maker {
-    pub(super) fn new(proto: Proto, ipv6: bool, checksums: bool) -> Maker {
+    pub(super) fn new(proto: Proto, ipv6: bool) -> Maker {
         let (client, server) = ends(0, ipv6);
         let forth = |way| template(proto, way, client, server);
         let back = |way| template(proto, way, server, client);
         Maker {
             proto,
             ipv6,
-            checksums,
             first: forth(Way::First),
             answer: back(Way::Answer),
             handshake: forth(Way::Handshake),
@@ -74,9 +72,13 @@ impl Maker {
     pub(super) fn patience(&self) -> Span {
         match self.proto {
             Proto::Tcp => Span::secs(121),
-            Proto::Udp => Span::secs(31),
-            Proto::Icmp => Span::secs(1_000_001),
+            Proto::Udp | Proto::Icmp => Span::secs(31),
         }
+    }
+
+    /// Whether connections that stay end as soon as those that only began.
+    pub(super) fn all_end_alike(&self) -> bool {
+        self.proto == Proto::Icmp
     }
 
     fn of(&self, way: Way) -> &[u8] {
