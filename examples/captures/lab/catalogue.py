@@ -6,6 +6,7 @@ and each must match at least one packet of the finished file.
 
 import inspect
 import pathlib
+import platform
 import shutil
 
 from lab.network import command
@@ -13,16 +14,18 @@ from lab.network import command
 BEGIN, END = "<!-- table made by ./make -->", "<!-- end of table -->"
 HEAD = "| file | packets | what it shows | made by | again |\n|---|---:|---|---|---|\n"
 PACKAGES = {  # program: Debian package
-    "curl": "curl", "dig": "bind9-dnsutils", "dnsmasq": "dnsmasq-base", "dumpcap": "wireshark-common",
-    "ethtool": "ethtool", "iperf3": "iperf3", "lftp": "lftp", "nc.openbsd": "netcat-openbsd",
-    "nft": "nftables", "nginx": "nginx-light", "nmap": "nmap", "ovs-vswitchd": "openvswitch-switch",
-    "ping": "iputils-ping", "pptp": "pptp-linux", "pptpd": "pptpd", "python3": "python3",
-    "sipp": "sip-tester", "socat": "socat", "ssh": "openssh-client", "sshd": "openssh-server",
-    "tcpdump": "tcpdump", "tftp": "tftp-hpa", "in.tftpd": "tftpd-hpa", "tracepath": "iputils-tracepath",
+    "busybox": "busybox", "curl": "curl", "dig": "bind9-dnsutils", "dnsmasq": "dnsmasq-base",
+    "dumpcap": "wireshark-common", "ethtool": "ethtool", "in.tftpd": "tftpd-hpa", "ip": "iproute2",
+    "iperf3": "iperf3", "nc.openbsd": "netcat-openbsd", "nft": "nftables", "nginx": "nginx-light",
+    "lftp": "lftp", "nmap": "nmap", "ovs-vswitchd": "openvswitch-switch", "ping": "iputils-ping",
+    "pptp": "pptp-linux", "pptpd": "pptpd", "python3": "python3", "sipp": "sip-tester",
+    "socat": "socat", "ssh": "openssh-client", "sshd": "openssh-server", "sysctl": "procps",
+    "tcpdump": "tcpdump", "tftp": "tftp-hpa", "tracepath": "iputils-tracepath",
     "traceroute": "traceroute", "tshark": "tshark", "vsftpd": "vsftpd",
-    "/usr/lib/usrsctp/tsctp": "libusrsctp-examples",
+    "unshare": "util-linux", "/usr/lib/usrsctp/tsctp": "libusrsctp-examples",
 }
-ALWAYS = ("tcpdump", "tshark", "ethtool", "nft")
+CHECK_CHECKSUMS = ("-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE")
+ALWAYS = ("ethtool", "ip", "nft", "sysctl", "tcpdump", "tshark", "unshare")
 
 
 class Topic:
@@ -59,7 +62,8 @@ def topics_of(theme):
 
 
 def matching(path, display_filter):
-    lines = command("tshark", "-n", "-r", path, "-Y", display_filter, allow_failure=True)
+    lines = command("tshark", "-n", *CHECK_CHECKSUMS, "-r", path, "-Y", display_filter,
+                    allow_failure=True)
     return sum(1 for line in lines.splitlines() if line.strip()[:1].isdigit())
 
 
@@ -69,6 +73,8 @@ def packets(path):
 
 
 def version(program):
+    if program == "python3":
+        return f"python3 {platform.python_version()}"
     package = PACKAGES[program]
     number = command("dpkg-query", "-W", "-f", "${Version}", package, allow_failure=True)
     return f"{pathlib.Path(program).name} {number}"

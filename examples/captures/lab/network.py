@@ -19,6 +19,8 @@ import subprocess
 import tempfile
 import time
 
+from lab.pcapng import forget_the_machine
+
 CLIENT, GATEWAY, SERVER = "client", "gateway", "server"
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -35,8 +37,6 @@ ROUTES = (
     (SERVER, "-4", "203.0.113.1"), (SERVER, "-6", "fd00:2::1"),
 )
 SYSCTLS = {
-    "net.ipv4.ip_forward": 1,
-    "net.ipv6.conf.all.forwarding": 1,
     "net.ipv6.conf.default.accept_dad": 0,
     "net.ipv4.conf.all.rp_filter": 0,
     "net.ipv4.conf.default.rp_filter": 0,
@@ -44,6 +44,7 @@ SYSCTLS = {
     "net.ipv4.icmp_echo_ignore_broadcasts": 0,
     "net.ipv6.icmp.ratelimit": 0,
 }
+FORWARDING = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
 
 
 class Lab:
@@ -53,14 +54,14 @@ class Lab:
         self.path = path
         self.offload = offload
         self.processes = []
-        self.scratch = tempfile.mkdtemp(prefix="capture-")
+        self.scratch = tempfile.mkdtemp(prefix="capture-", dir="/run/lab")
 
     def __enter__(self):
         for name in (CLIENT, GATEWAY, SERVER):
             command("ip", "netns", "add", name)
             self.run(name, "ip", "link", "set", "lo", "up")
-            for key, value in SYSCTLS.items():
-                self.run(name, "sysctl", "-qw", f"{key}={value}")
+            self.set(name, SYSCTLS)
+        self.set(GATEWAY, FORWARDING)
         command("ip", "link", "add", "lan", "netns", CLIENT, "type", "veth",
                 "peer", "lan0", "netns", GATEWAY)
         command("ip", "link", "add", "wan", "netns", SERVER, "type", "veth",
@@ -75,13 +76,23 @@ class Lab:
             self.run(name, "ip", "link", "set", link, "up")
         for name, family, via in ROUTES:
             self.run(name, "ip", family, "route", "add", "default", "via", via)
+        self.wait_for_links()
         return self
 
     def __exit__(self, *_):
         for process in reversed(self.processes):
-            stop(process, signal.SIGTERM)
+            stop(process, signal.SIGTERM, patience=0.5)
         for name in (CLIENT, GATEWAY, SERVER):
             command("ip", "netns", "delete", name)
+
+    def wait_for_links(self):
+        """A link is ready when it has a link-local address; until then IPv6 hears nothing."""
+        for name, link, *_ in LINKS:
+            while "fe80" not in self.run(name, "ip", "-6", "address", "show", "dev", link):
+                time.sleep(0.05)
+
+    def set(self, where, sysctls):
+        self.run(where, "sysctl", "-qw", *(f"{key}={value}" for key, value in sysctls.items()))
 
     def run(self, where, *words, allow_failure=False, timeout=60, **options):
         """Run a program in a namespace to its end and give its output."""
@@ -145,6 +156,7 @@ class Lab:
         with self.recorder("File:", "dumpcap", "-q", "-i", "lan0", "-i", "wan0", "-w", self.path,
                            "--capture-comment", "stateward example: both sides of one gateway"):
             yield
+        forget_the_machine(self.path)
 
     @contextlib.contextmanager
     def recorder(self, ready, *words):
@@ -165,11 +177,18 @@ class Lab:
             stop(process, signal.SIGINT)
 
     def drop(self, where, hook, *rule):
-        """Lose packets at a host: in `input` after the gateway saw them, in `output` before."""
+        """Lose the packets that match an nftables rule."""
+        self.firewall(where, hook, *rule, "drop")
+
+    def overtake(self, where, rule, slow_class):
+        """Let later packets overtake these, which wait in a slow traffic class."""
+        self.firewall(where, "postrouting", rule, "meta priority set", slow_class)
+
+    def firewall(self, where, hook, *rule):
         self.run(where, "nft", "-f", "-", input=f"""
             table inet loss {{ chain {hook} {{
                 type filter hook {hook} priority 0
-                {" ".join(rule)} drop
+                {" ".join(rule)}
               }}
             }}""")
 
@@ -191,11 +210,12 @@ def enter(descriptor):
         raise OSError(ctypes.get_errno(), "setns")
 
 
-def stop(process, how):
+def stop(process, how, patience=3):
+    """Ask a program to end; after so many seconds, end it."""
     if process.poll() is None:
         process.send_signal(how)
         try:
-            process.wait(timeout=3)
+            process.wait(timeout=patience)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

@@ -4,15 +4,16 @@ import pathlib
 
 from lab.network import SERVER, command
 
-WEB_ROOT, KEYS = pathlib.Path("/tmp/www"), pathlib.Path("/tmp/keys")
+WEB_ROOT, KEYS = pathlib.Path("/run/lab/www"), pathlib.Path("/run/lab/keys")
 
 NGINX = """
-worker_processes 1; daemon off; pid /tmp/nginx.pid; error_log /tmp/nginx.log;
+worker_processes 1; daemon off; pid /run/lab/nginx.pid; error_log /run/lab/nginx.log;
 events { worker_connections 64; }
-http { access_log off; root /tmp/www; client_body_temp_path /tmp/nginx-body;
-  proxy_temp_path /tmp/nginx-proxy; fastcgi_temp_path /tmp/nginx-fcgi;
-  uwsgi_temp_path /tmp/nginx-uwsgi; scgi_temp_path /tmp/nginx-scgi;
-  server { listen 80; listen [::]:80; keepalive_timeout 5; } }
+http { access_log off; root /run/lab/www; client_body_temp_path /run/lab/nginx-body;
+  proxy_temp_path /run/lab/nginx-proxy; fastcgi_temp_path /run/lab/nginx-fcgi;
+  uwsgi_temp_path /run/lab/nginx-uwsgi; scgi_temp_path /run/lab/nginx-scgi;
+  server { listen 80; listen [::]:80; keepalive_timeout 5;
+    if_modified_since before; location /slow/ { alias /run/lab/www/; limit_rate 40k; } } }
 """
 NAMES = (
     "--host-record=www.example.test,203.0.113.5,fd00:2::5",
@@ -23,8 +24,8 @@ NAMES = (
 )
 SSHD = """
 Port 22
-HostKey /tmp/keys/host
-AuthorizedKeysFile /tmp/keys/user.pub
+HostKey /run/lab/keys/host
+AuthorizedKeysFile /run/lab/keys/user.pub
 StrictModes no
 UsePAM no
 PidFile none
@@ -35,8 +36,9 @@ listen=NO
 listen_ipv6=YES
 background=NO
 anonymous_enable=YES
-anon_root=/tmp/ftp
-anon_upload_enable=NO
+anon_root=/run/lab/ftp
+anon_upload_enable=YES
+write_enable=YES
 no_anon_password=YES
 connect_from_port_20=YES
 pasv_min_port=40000
@@ -48,23 +50,26 @@ secure_chroot_dir=/run/vsftpd/empty
 
 
 def prepare_private_mounts():
-    """Give this run its own /run, /tmp and resolver; called in the private mount namespace."""
+    """Give this run its own /run and resolver; called in the private mount namespace."""
     command("mount", "--make-rprivate", "/")
-    for place in ("/run", "/tmp"):
-        command("mount", "-t", "tmpfs", "tmpfs", place)
-        pathlib.Path(place).chmod(0o1777 if place == "/tmp" else 0o755)
-    resolver = pathlib.Path("/tmp/resolv.conf")
+    command("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    pathlib.Path("/run/lab").mkdir()
+    resolver = pathlib.Path("/run/lab/resolv.conf")
     resolver.write_text("nameserver 203.0.113.53\noptions timeout:1 attempts:2\n")
     target = pathlib.Path("/etc/resolv.conf").resolve()
     if target.exists():
         command("mount", "--bind", resolver, target)
-    for place in ("/run/netns", "/run/sshd", "/run/vsftpd/empty", WEB_ROOT, KEYS, "/tmp/ftp"):
+    for place in ("/run/netns", "/run/sshd", "/run/vsftpd/empty", WEB_ROOT, KEYS,
+                  "/run/lab/ftp/incoming", "/run/lab/tftp"):
         pathlib.Path(place).mkdir(parents=True, mode=0o755, exist_ok=True)
-    pages = {"index.html": 1, "logo.svg": 4, "style.css": 3, "plan.pdf": 90, "video.bin": 400}
+    pages = {"index.html": 1, "logo.svg": 4, "style.css": 3, "photo.jpg": 30, "plan.pdf": 90}
     for name, kilobytes in pages.items():
         line = f"<p>{name}: a line of a page of the example office.</p>\n".encode()
         (WEB_ROOT / name).write_bytes((line * 20 * kilobytes)[:kilobytes * 1024])
-        pathlib.Path("/tmp/ftp", name).write_bytes((WEB_ROOT / name).read_bytes())
+        for place in ("/run/lab/ftp", "/run/lab/tftp"):
+            pathlib.Path(place, name).write_bytes((WEB_ROOT / name).read_bytes())
+    for place in ("/run/lab/ftp/incoming", "/run/lab/tftp"):
+        pathlib.Path(place).chmod(0o777)
 
 
 def web(lab, where=SERVER):
@@ -105,3 +110,14 @@ def files(lab):
     configuration.write_text(VSFTPD)
     lab.spawn(SERVER, "vsftpd", configuration)
     lab.wait_listening(SERVER, 21)
+
+
+def sink(lab, port):
+    """A server that takes whatever it is sent, over IPv4 and IPv6."""
+    lab.spawn(SERVER, "socat", "-u", f"TCP6-LISTEN:{port},fork,reuseaddr", "CREATE:/dev/null")
+    lab.wait_listening(SERVER, port)
+
+
+def upload(page, host, port):
+    """The words that send a page to that server."""
+    return ("socat", "-u", f"OPEN:{WEB_ROOT / page}", f"TCP:{host}:{port}")
