@@ -33,6 +33,7 @@ use stateward_wire::{Packet, SctpHeader, protocol};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::decision::{Accept, L4Decision};
+use crate::entry::L4State;
 use crate::event::EventMask;
 use crate::reason::Reason;
 use crate::status::{Direction, PerDir};
@@ -126,6 +127,11 @@ pub(crate) struct SctpTrack {
 }
 
 impl SctpTrack {
+    /// The view of an entry's protocol part.
+    pub(crate) fn of(state: &L4State) -> &SctpTrack {
+        zerocopy::transmute_ref!(state)
+    }
+
     pub(crate) fn state(&self) -> SctpState {
         SctpState::from_u8(self.state)
     }

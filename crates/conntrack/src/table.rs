@@ -290,7 +290,13 @@ impl Table {
 
     /// Every entry, IPv4 first, in the order of their slots.
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
-        let used = (0..self.fresh.low).chain(self.fresh.high..self.entries.len() as u32);
+        self.slots_from(0)
+    }
+
+    /// As [`Table::slots`], from a slot on.
+    pub(crate) fn slots_from(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
+        let low = first.min(self.fresh.low)..self.fresh.low;
+        let used = low.chain(first.max(self.fresh.high)..self.entries.len() as u32);
         used.filter(|&slot| self.entry(slot).is_some_and(|entry| !entry.is_free()))
     }
 

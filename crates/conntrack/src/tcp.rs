@@ -28,6 +28,7 @@ use stateward_wire::{Packet, TcpFlags, TcpHeader, protocol};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::decision::{Accept, L4Decision};
+use crate::entry::L4State;
 use crate::event::EventMask;
 use crate::reason::Reason;
 use crate::status::{Direction, PerDir, Status};
@@ -267,6 +268,11 @@ pub struct TcpSide {
 }
 
 impl TcpTrack {
+    /// The view of an entry's protocol part.
+    pub(crate) fn of(state: &L4State) -> &TcpTrack {
+        zerocopy::transmute_ref!(state)
+    }
+
     pub(crate) fn state(&self) -> TcpState {
         TcpState::from_u8(self.state)
     }

@@ -4,7 +4,6 @@
 //! printed, compared and exported follows from that. This is the one place that decides it.
 
 use stateward_wire::protocol;
-use zerocopy::transmute_ref;
 
 use crate::entry::{ConnId, Entry};
 use crate::event::{EventKind, EventMask, ProtocolInfo, Record, Timestamps};
@@ -73,14 +72,8 @@ pub(crate) fn record(table: &Table, slot: u32, telling: Telling, at: Instant) ->
 
 fn protocol_info(entry: &Entry, in_full: bool) -> Option<ProtocolInfo> {
     match entry.original.protocol {
-        protocol::TCP => {
-            let track: &TcpTrack = transmute_ref!(&entry.l4);
-            Some(ProtocolInfo::Tcp(track.info(in_full)))
-        }
-        protocol::SCTP => {
-            let track: &SctpTrack = transmute_ref!(&entry.l4);
-            Some(ProtocolInfo::Sctp(track.info(in_full)))
-        }
+        protocol::TCP => Some(ProtocolInfo::Tcp(TcpTrack::of(&entry.l4).info(in_full))),
+        protocol::SCTP => Some(ProtocolInfo::Sctp(SctpTrack::of(&entry.l4).info(in_full))),
         _ => None,
     }
 }

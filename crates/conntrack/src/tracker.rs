@@ -181,6 +181,8 @@ pub struct Tracker {
     #[expect(clippy::vec_box, reason = "the boxes themselves are what is used again")]
     pool: Vec<Box<Unconfirmed>>,
     listening: bool,
+    /// The table was full and early drop found nothing.
+    pressure: Option<Pressure>,
     unfinished: Unfinished,
     now: Instant,
 }
@@ -202,6 +204,7 @@ impl Tracker {
             events: Vec::new(),
             pool: Vec::new(),
             listening: false,
+            pressure: None,
             unfinished,
             now: Instant::default(),
             sysctls,
@@ -282,16 +285,54 @@ impl Tracker {
 
     /// Ends what has reached its deadline by `now`, in the order of the deadlines. The work is
     /// bounded by the number of entries that end and by those whose deadline had been moved.
+    #[inline]
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
         if self.table.is_due(self.now) {
             self.expire();
         }
+        if self.pressure.is_some() {
+            self.relieve();
+        }
     }
 
     /// When [`Tracker::handle_timeout`] has something to do, at the earliest.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.table.next_deadline()
+        let relief = self.pressure.map(|pressure| pressure.next);
+        [self.table.next_deadline(), relief].into_iter().flatten().min()
+    }
+
+    /// After early drop has failed, a pass over the whole table ends what can be spared while more
+    /// than 95 % of it is in use: what is not ASSURED, or is closing. The kernel's collector does
+    /// this when its turn comes, a second later at the earliest, and in slices; so does this.
+    #[inline(never)]
+    fn relieve(&mut self) {
+        const SLICE: usize = 256;
+        let Some(Pressure { next, cursor }) = self.pressure else { return };
+        if self.now < next {
+            return;
+        }
+        let enough = Tracker::capacity(self.sysctls.max) / 100 * 95;
+        let mut slots = self.table.slots_from(cursor);
+        let slice: [Option<u32>; SLICE] = core::array::from_fn(|_| slots.next());
+        drop(slots);
+        for slot in slice.into_iter().flatten() {
+            if self.table.count() > enough && self.can_spare(slot) {
+                self.unlink(slot, self.now);
+            }
+        }
+        let last = slice.last().copied().flatten();
+        self.pressure = last.map(|last| Pressure { next, cursor: last + 1 });
+    }
+
+    fn can_spare(&self, slot: u32) -> bool {
+        let Some(entry) = self.table.entry(slot) else { return false };
+        let closing = match entry.original.protocol {
+            protocol::TCP => tcp::TcpTrack::of(&entry.l4).state().is_closing(),
+            protocol::SCTP => sctp::SctpTrack::of(&entry.l4).state().is_closing(),
+            _ => false,
+        };
+        !entry.status.has(Status::ASSURED) || closing
     }
 
     #[inline(never)]
@@ -524,6 +565,9 @@ impl Tracker {
         };
         if !self.make_room(&tuple) {
             self.statistics.count_drop(DropReason::TableFull);
+            // One pass at a time.
+            let next = self.now + Span::secs(1);
+            self.pressure.get_or_insert(Pressure { next, cursor: 0 });
             return Lookup::Done(Tracked {
                 state: CtState::New,
                 direction: None,
@@ -817,6 +861,13 @@ fn no_tuple(protocol: u8) -> Reason {
         protocol::GRE => Reason::GreNotPpp,
         protocol => Reason::ShortHeader { protocol },
     }
+}
+
+/// A pass over a table that is too full: when it goes on, and at which slot.
+#[derive(Clone, Copy)]
+struct Pressure {
+    next: Instant,
+    cursor: u32,
 }
 
 /// What a lookup led to.
