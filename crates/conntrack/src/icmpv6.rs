@@ -75,6 +75,8 @@ fn redirect<'a>(packet: &Packet<'a>) -> Result<Message<'a>, Reason> {
     /// Header, target, destination.
     const FIXED: usize = 40;
     const REDIRECTED_HEADER: u8 = 4;
+    /// Type, length in units of 8 bytes, then 6 reserved bytes before the packet.
+    const OPTION_HEADER: usize = 8;
     let l4 = packet.l4();
     if l4.len() < FIXED {
         return Err(Reason::ShortHeader { protocol: protocol::ICMPV6 });
@@ -94,12 +96,14 @@ fn redirect<'a>(packet: &Packet<'a>) -> Result<Message<'a>, Reason> {
         return Err(Reason::RedirectNotLinkLocal);
     }
     let option = l4.get(FIXED..).unwrap_or_default();
-    // Type, length in units of 8 bytes, then 6 reserved bytes before the packet.
     match option {
-        [REDIRECTED_HEADER, length, _, _, _, _, _, _, quoted @ ..] if *length > 0 => {
+        [_, 0, ..] | [] | [_] => Err(Reason::RedirectUnquoted),
+        [REDIRECTED_HEADER, ..] => {
+            let quoted = option.get(OPTION_HEADER..).unwrap_or_default();
             Embedded::parse(quoted, Family::V6).map(Message::Error).ok_or(Reason::IcmpUnquotable)
         }
-        _ => Err(Reason::RedirectUnquoted),
+        // Only the first option is looked at; about which packet it is stays unknown.
+        _ => Ok(Message::Query),
     }
 }
 

@@ -620,7 +620,8 @@ fn reset(track: &mut TcpTrack, context: &L4Context<'_>, seen: &Seen<'_>, old: Tc
     if old.is_closing() {
         return Step::Settle { new: close };
     }
-    let established = old == TcpState::Established;
+    // Both ends are known to have met: before that nobody sends challenge ACKs.
+    let established = old == TcpState::Established && context.status.has(Status::ASSURED);
     let (last, last_direction) = (track.last_segment(), track.last_direction());
     // A SYN that was let pass makes the acknowledgement we know of worthless.
     if track.flags[!seen.direction].has(SideFlags::MAX_ACK_SET) && last != Segment::Syn {

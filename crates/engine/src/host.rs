@@ -103,7 +103,7 @@ fn may_be_told(packet: &Packet<'_>) -> bool {
     let kind = packet.l4().first().copied().unwrap_or_default();
     let is_error = match upper.protocol {
         protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
-        protocol::ICMPV6 => kind < 128 || kind == 137,
+        protocol::ICMPV6 => kind < 128,
         _ => false,
     };
     let to_many = match packet.destination() {

@@ -242,6 +242,7 @@ impl Network {
     pub(crate) fn may_forward(
         &self,
         packet: &Packet<'_>,
+        ingress: InterfaceId,
         egress: Option<InterfaceId>,
         largest_piece: Option<usize>,
     ) -> Result<(), RoutingDrop> {
@@ -255,7 +256,8 @@ impl Network {
             Header::V4(header) => (!header.dont_fragment(), false),
             Header::V6(header) => (false, header.source().is_unicast_link_local()),
         };
-        if link_local {
+        // On the link it came from everybody knows such an address.
+        if link_local && egress != Some(ingress) {
             return Err(RoutingDrop::LinkLocalSource);
         }
         let mtu = egress.and_then(|id| self.interface(id)).map_or(u32::MAX, |to| to.mtu);

@@ -7,12 +7,12 @@
 //! host itself, tracked once. A stage may end the walk; only a packet that reaches the last stage of
 //! INPUT or POSTROUTING leaves a connection behind.
 
-use stateward_conntrack::{Approach, Flow, Hook as TrackHook, Instant, Tracked, Zone};
+use stateward_conntrack::{Approach, CtState, Flow, Hook as TrackHook, Instant, Tracked, Zone};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
 use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdict, Why, parse};
-use crate::route::Decision;
+use crate::route::{Decision, InterfaceId};
 
 /// The kernel's hooks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -116,12 +116,17 @@ impl Engine {
     ) -> Result<Verdict, End> {
         match port {
             Port::Local => self.from_host(walker, packet),
-            Port::Interface(_) => self.from_outside(walker, packet),
+            Port::Interface(ingress) => self.from_outside(walker, packet, ingress),
         }
     }
 
     #[inline(always)]
-    fn from_outside(&mut self, walker: &mut Walker, packet: &Packet<'_>) -> Result<Verdict, End> {
+    fn from_outside(
+        &mut self,
+        walker: &mut Walker,
+        packet: &Packet<'_>,
+        ingress: InterfaceId,
+    ) -> Result<Verdict, End> {
         self.run(Hook::Prerouting, walker, packet)?;
         match self.network.input(packet) {
             Decision::Input => {
@@ -129,8 +134,8 @@ impl Engine {
                 Ok(Verdict::Input)
             }
             Decision::Forward(egress) => {
-                if let Err(reason) = self.network.may_forward(packet, egress, walker.largest_piece)
-                {
+                let largest = walker.largest_piece;
+                if let Err(reason) = self.network.may_forward(packet, ingress, egress, largest) {
                     return Err(self.refuse(walker, packet, reason));
                 }
                 self.run(Hook::Forward, walker, packet)?;
@@ -167,8 +172,9 @@ impl Engine {
 
     #[inline(always)]
     fn track(&mut self, hook: Hook, walker: &mut Walker, packet: &Packet<'_>) -> Result<(), End> {
-        // What came round by the host itself has been tracked on its way out.
-        if walker.tracked.is_some() {
+        // What came round by the host itself has been tracked on its way out; only INVALID leaves
+        // no trace on a packet, so that it is found and counted twice.
+        if walker.tracked.as_ref().is_some_and(|tracked| tracked.state != CtState::Invalid) {
             return Ok(());
         }
         let unverified = hook == Hook::Output || walker.incomplete;
