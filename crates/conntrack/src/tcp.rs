@@ -18,8 +18,6 @@
 
 mod options;
 mod states;
-#[cfg(test)]
-mod tests;
 mod window;
 
 use core::fmt;
@@ -425,7 +423,7 @@ pub(crate) fn packet(
     };
     match step {
         Step::Examine { old, new } => examine(track, context, &seen, old, new),
-        Step::Settle { new } => settle(track, context, &seen, old, new, None),
+        Step::Settle { new } => settle(track, context, &seen, old, new),
         Step::Done(decision) => decision,
     }
 }
@@ -678,7 +676,7 @@ fn examine(
 ) -> L4Decision {
     let window = Window { liberal: context.sysctls.tcp_be_liberal, state: track.state() };
     match window.test(track, seen) {
-        Verdict::Accept(reason) => settle(track, context, seen, old, new, reason),
+        Verdict::Accept => settle(track, context, seen, old, new),
         Verdict::Ignore(reason) => L4Decision::Ignore(Some(reason)),
         Verdict::Invalid(reason) => invalid(track, context, seen, reason),
     }
@@ -718,7 +716,6 @@ fn settle(
     seen: &Seen<'_>,
     old: TcpState,
     new: TcpState,
-    reason: Option<Reason>,
 ) -> L4Decision {
     track.remember(seen.segment, seen.direction);
     track.state = new as u8;
@@ -726,7 +723,6 @@ fn settle(
         track.flags[seen.direction].set(SideFlags::CLOSE_INIT);
     }
     let mut accept = Accept::refresh(timeout(track, context.sysctls, seen.segment, new));
-    accept.reason = reason;
     if old != new {
         accept.events = EventMask::PROTOINFO;
     }

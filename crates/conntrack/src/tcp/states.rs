@@ -101,3 +101,59 @@ pub(super) fn flags_are_legal(flags: TcpFlags) -> bool {
     };
     SET >> (flags.0 & (FIN | SYN | RST | ACK | URG)) & 1 == 1
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOTH: [Direction; 2] = [Direction::Original, Direction::Reply];
+
+    #[test]
+    fn a_reset_closes_whatever_there_is() {
+        for direction in BOTH {
+            for state in TcpState::ALL.into_iter().skip(1) {
+                assert_eq!(next(direction, Segment::Rst, state), CL);
+            }
+            assert_eq!(next(direction, Segment::Rst, TcpState::None), IV);
+        }
+    }
+
+    #[test]
+    fn a_segment_without_flags_belongs_nowhere() {
+        for direction in BOTH {
+            for state in TcpState::ALL {
+                assert_eq!(next(direction, Segment::None, state), IV);
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_syn_or_an_ack_begins_a_connection() {
+        let first = |segment| next(Direction::Original, segment, TcpState::None);
+        assert_eq!(first(Segment::Syn), SS);
+        assert_eq!(first(Segment::Ack), ES);
+        for segment in [Segment::SynAck, Segment::Fin, Segment::Rst] {
+            assert_eq!(first(segment), IV);
+        }
+    }
+
+    #[test]
+    fn once_both_sides_speak_the_sides_close_alike() {
+        let later = [TcpState::Established, TcpState::FinWait, TcpState::CloseWait];
+        for segment in [Segment::Fin, Segment::Ack, Segment::Rst] {
+            for state in later {
+                let [original, reply] = BOTH.map(|direction| next(direction, segment, state));
+                assert_eq!(original, reply, "{segment} in {state}");
+            }
+        }
+    }
+
+    #[test]
+    fn nine_sets_of_flags_are_legal() {
+        let legal = (0..64).filter(|&bits| flags_are_legal(TcpFlags(bits)));
+        // Each with and without PSH.
+        assert_eq!(legal.count(), 18);
+        assert!(flags_are_legal(TcpFlags::SYN | TcpFlags::ECE | TcpFlags::CWR));
+        assert!(!flags_are_legal(TcpFlags::SYN | TcpFlags::FIN));
+    }
+}

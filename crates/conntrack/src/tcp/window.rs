@@ -33,7 +33,7 @@ pub(super) const fn after(a: u32, b: u32) -> bool {
 /// What the test finds.
 pub(super) enum Verdict {
     /// Inside, or outside but let be because the side is not checked.
-    Accept(Option<Reason>),
+    Accept,
     /// Old: passes, changes nothing.
     Ignore(Reason),
     /// Outside.
@@ -70,7 +70,7 @@ impl Window {
         if (track.max_window[sender] == 0 || seen.flags().syn())
             && self.first_sight(track, seen, n.sack)
         {
-            return Verdict::Accept(None);
+            return Verdict::Accept;
         }
         // Without ACK, or in a RST/ACK of 0, there is nothing to acknowledge: as if up to date.
         if !seen.flags().ack() || (seen.flags().rst() && n.ack == 0) {
@@ -85,7 +85,7 @@ impl Window {
         match equations(track, sender, &n) {
             Ok(()) => {
                 learn(track, seen, &n);
-                Verdict::Accept(None)
+                Verdict::Accept
             }
             Err(outside) => self.judge(track, sender, outside),
         }
@@ -129,7 +129,7 @@ impl Window {
             }
         };
         if self.liberal || track.flags[sender].has(SideFlags::BE_LIBERAL) {
-            Verdict::Accept(Some(reason))
+            Verdict::Accept
         } else if ignore {
             Verdict::Ignore(reason)
         } else {
