@@ -653,7 +653,9 @@ fn after_ignored(
     new: TcpState,
 ) -> Step {
     let last = track.last_segment();
-    let replied = context.status.has(Status::SEEN_REPLY) && last == Segment::Syn;
+    let replied = context.status.has(Status::SEEN_REPLY)
+        && last == Segment::Syn
+        && track.last_direction() != seen.direction;
     let half_open = !context.status.has(Status::ASSURED) && last == Segment::Ack;
     if (replied || half_open) && seen.ack == track.last_end {
         return Step::Settle { new };
