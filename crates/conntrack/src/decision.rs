@@ -28,8 +28,8 @@ pub(crate) enum L4Decision {
 /// What an accepted packet brings about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Accept {
-    /// The new timeout.
-    pub(crate) timeout: Span,
+    /// The new timeout; without one the packet neither refreshes nor counts.
+    pub(crate) timeout: Option<Span>,
     /// Whether the connection is ASSURED from now on.
     pub(crate) assured: bool,
     /// Events besides those of the status bits.
@@ -40,6 +40,6 @@ pub(crate) struct Accept {
 
 impl Accept {
     pub(crate) const fn refresh(timeout: Span) -> Accept {
-        Accept { timeout, assured: false, events: EventMask::NONE, reason: None }
+        Accept { timeout: Some(timeout), assured: false, events: EventMask::NONE, reason: None }
     }
 }

@@ -128,6 +128,9 @@ pub struct Record {
     pub counters: Option<PerDir<Counter>>,
     /// Start and stop.
     pub timestamps: Option<Timestamps>,
+    /// When the event happened, for connections that note their start and stop
+    /// (`CTA_TIMESTAMP_EVENT`).
+    pub event_time: Option<Instant>,
     /// Labels.
     pub labels: Option<Labels>,
     /// The helper's name.

@@ -735,12 +735,13 @@ fn settle(
         // A SYN sent again does not keep the entry: else a client that reuses its port, or a NAT
         // in front of it, would hold it for ever.
         if seen.segment == Segment::Syn && old == TcpState::SynSent {
-            return L4Decision::Ignore(None);
+            accept.timeout = None;
+            return L4Decision::Accept(accept);
         }
         // Picked up in the middle and one-sided so far.
         let limit = span(context.sysctls.tcp.unacknowledged);
-        if new == TcpState::Established && accept.timeout > limit {
-            accept.timeout = limit;
+        if new == TcpState::Established {
+            accept.timeout = accept.timeout.map(|timeout| timeout.min(limit));
         }
     } else if !context.status.has(Status::ASSURED)
         && matches!(old, TcpState::SynRecv | TcpState::Established)

@@ -45,7 +45,8 @@ pub(crate) fn record(table: &Table, slot: u32, telling: Telling, at: Instant) ->
         telling.is_dump() || telling.is_destroy() || telling.caused_by(EventMask::PROTOINFO);
     let with_counters = telling.is_dump() || telling.is_destroy();
     let extra = table.extra_of(entry);
-    let timestamps = extra.and_then(|extra| extra.timestamps).filter(|_| with_counters);
+    let noted = extra.and_then(|extra| extra.timestamps);
+    let timestamps = noted.filter(|_| with_counters);
     Some(Record {
         id: ConnId { slot, generation: entry.generation },
         original: table.tuple(slot, Direction::Original)?,
@@ -59,6 +60,7 @@ pub(crate) fn record(table: &Table, slot: u32, telling: Telling, at: Instant) ->
         counters: table.counters(slot).filter(|_| with_counters),
         timestamps: timestamps
             .map(|times| Timestamps { stop: telling.is_destroy().then_some(at), ..times }),
+        event_time: noted.filter(|_| !telling.is_dump()).map(|_| at),
         labels: extra
             .and_then(|extra| extra.labels)
             .filter(|_| telling.is_dump() || telling.caused_by(EventMask::LABEL)),

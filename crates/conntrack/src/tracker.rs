@@ -531,7 +531,6 @@ impl Tracker {
 
     #[inline]
     fn refresh(&mut self, slot: u32, direction: Direction, length: usize, accept: &Accept) {
-        let deadline = self.now + accept.timeout;
         let Some(entry) = self.table.entry_mut(slot) else { return };
         if accept.events != EventMask::NONE {
             entry.cache_event(accept.events);
@@ -539,10 +538,11 @@ impl Tracker {
         if accept.assured && entry.status.set(Status::ASSURED) {
             entry.cache_event(EventMask::ASSURED);
         }
+        let Some(timeout) = accept.timeout else { return };
         let fixed = entry.status.has(Status::FIXED_TIMEOUT);
         let counts = entry.flags.has(Flags::ACCOUNTING);
         if !fixed {
-            self.table.set_deadline(slot, deadline);
+            self.table.set_deadline(slot, self.now + timeout);
         }
         if counts {
             self.table.account(slot, direction, length);
@@ -599,7 +599,7 @@ impl Tracker {
             L4Decision::Kill | L4Decision::Repeat => Accept::refresh(Span(0)),
         };
         // Until it is confirmed, the deadline is only a span: its clock starts then.
-        conn.entry.deadline = accept.timeout.0;
+        conn.entry.deadline = accept.timeout.unwrap_or_default().0;
         conn.entry.cache_event(accept.events);
         if conn.entry.flags.has(Flags::ACCOUNTING) {
             let counter = &mut conn.counters[Direction::Original];

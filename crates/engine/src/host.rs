@@ -65,7 +65,7 @@ impl Engine {
             return;
         }
         let to = packet.source();
-        let Some(interface) = self.network.route(to) else { return };
+        let Some(interface) = self.network.route_back(to, walker.port) else { return };
         let Some(source) = self.network.address_on(interface, to) else { return };
         let quote = if to.is_ipv4() { QUOTE_V4 } else { QUOTE_V6 };
         let body = packet.bytes().get(..quote).unwrap_or(packet.bytes());

@@ -53,9 +53,9 @@ impl Engine {
             Err(malformed) => return Outcome::malformed(malformed, bytes.len()),
         };
         let largest_piece = Some(origins.largest());
-        let mut walker = Walker { largest_piece, incomplete, ..Walker::new(now) };
+        let mut walker = Walker { largest_piece, incomplete, ..Walker::new(now, port) };
         let layout = packet.layout();
-        let ended = self.pass(&mut walker, &packet, port);
+        let ended = self.pass(&mut walker, &packet);
         let mut in_pieces = false;
         match ended {
             Ok(Verdict::Forward(Some(egress))) => {
@@ -130,7 +130,8 @@ impl Engine {
             return;
         }
         if let Ok(packet) = Packet::parse_trusted(first) {
-            self.send_error(&mut Walker::new(now), &packet, &error);
+            let port = Port::Interface(InterfaceId(expired.interface as u16));
+            self.send_error(&mut Walker::new(now, port), &packet, &error);
         }
     }
 

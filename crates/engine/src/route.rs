@@ -14,6 +14,8 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
 use stateward_wire::{Network as Header, Packet};
 
+use crate::engine::Port;
+
 /// An interface, by its position in [`Network::interfaces`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct InterfaceId(pub u16);
@@ -213,6 +215,18 @@ impl Network {
             IpAddr::V4(to) => self.v4.get_lpm(&Ipv4Net::from(to)).map(|(_, dev)| *dev),
             IpAddr::V6(to) => self.v6.get_lpm(&Ipv6Net::from(to)).map(|(_, dev)| *dev),
         }
+    }
+
+    /// Where an answer to a packet from `to` goes. A link-local address says nothing without its
+    /// link: the answer leaves where the packet came in, or not at all.
+    pub(crate) fn route_back(&self, to: IpAddr, port: Port) -> Option<InterfaceId> {
+        let routed = self.route(to);
+        let link_local = matches!(to, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let (Port::Interface(ingress), true) = (port, link_local) else { return routed };
+        let on_link = |net: &IpNet| net.contains(&to);
+        let reaches = routed == Some(ingress)
+            || self.interface(ingress).is_some_and(|link| link.addresses.iter().any(on_link));
+        reaches.then_some(ingress)
     }
 
     /// The address this host speaks from on an interface: the first of the family.

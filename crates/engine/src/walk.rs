@@ -55,6 +55,7 @@ pub(crate) struct Walker {
     /// Where the tracker will look, if the packet came in a burst.
     pub(crate) approach: Option<Approach>,
     pub(crate) now: Instant,
+    pub(crate) port: Port,
     /// Length of the largest fragment, if it was put together.
     pub(crate) largest_piece: Option<usize>,
     /// Bytes are missing in its middle: no checksum can be judged.
@@ -62,8 +63,8 @@ pub(crate) struct Walker {
 }
 
 impl Walker {
-    pub(crate) fn new(now: Instant) -> Walker {
-        Walker { tracked: None, approach: None, now, largest_piece: None, incomplete: false }
+    pub(crate) fn new(now: Instant, port: Port) -> Walker {
+        Walker { tracked: None, approach: None, now, port, largest_piece: None, incomplete: false }
     }
 }
 
@@ -95,9 +96,9 @@ impl Engine {
             return outcome;
         }
         let approach = prepared.map(|known| known.approach);
-        let mut walker = Walker { approach, ..Walker::new(arrival.now) };
+        let mut walker = Walker { approach, ..Walker::new(arrival.now, arrival.port) };
         let layout = packet.layout();
-        let ended = self.pass(&mut walker, &packet, arrival.port);
+        let ended = self.pass(&mut walker, &packet);
         let mut in_pieces = false;
         if let Ok(Verdict::Forward(Some(egress))) = ended {
             Edit::new(arrival.bytes, layout).decrement_ttl();
@@ -112,9 +113,8 @@ impl Engine {
         &mut self,
         walker: &mut Walker,
         packet: &Packet<'_>,
-        port: Port,
     ) -> Result<Verdict, End> {
-        match port {
+        match walker.port {
             Port::Local => self.from_host(walker, packet),
             Port::Interface(ingress) => self.from_outside(walker, packet, ingress),
         }
