@@ -154,11 +154,16 @@ pub struct Outcome {
 
 impl Outcome {
     pub(crate) fn malformed(malformed: Malformed, length: usize) -> Outcome {
+        Outcome::unseen(Verdict::Malformed, Why::Malformed(malformed), length)
+    }
+
+    /// Of a packet that ended before the first hook.
+    pub(crate) fn unseen(verdict: Verdict, why: Why, length: usize) -> Outcome {
         Outcome {
             state: None,
             connection: None,
-            verdict: Verdict::Malformed,
-            why: Some(Why::Malformed(malformed)),
+            verdict,
+            why: Some(why),
             length,
             in_pieces: false,
         }

@@ -143,11 +143,15 @@ impl Network {
             for address in &interface.addresses {
                 network.own.insert(address.addr());
                 network.connect(address.trunc(), id);
-                if let IpNet::V4(net) = address
-                    && net.prefix_len() < 31
-                {
-                    network.broadcast.insert(net.broadcast());
-                    network.broadcast.insert(net.network());
+                match address {
+                    IpNet::V4(net) if net.prefix_len() < 31 => {
+                        network.broadcast.insert(net.broadcast());
+                    }
+                    // RFC 4291, 2.6.1: every router of a link is reached by the link's own address.
+                    IpNet::V6(net) if routing == Routing::Forwarding && net.prefix_len() < 127 => {
+                        network.own.insert(net.network().into());
+                    }
+                    _ => {}
                 }
             }
         }
@@ -217,8 +221,8 @@ impl Network {
         }
     }
 
-    /// Where an answer to a packet from `to` goes. A link-local address says nothing without its
-    /// link: the answer leaves where the packet came in, or not at all.
+    /// Where a packet to `to` goes that `port`'s packet is, or is answered with. A link-local address
+    /// says nothing without its link: it leaves where the packet came in, or not at all.
     pub(crate) fn route_back(&self, to: IpAddr, port: Port) -> Option<InterfaceId> {
         let routed = self.route(to);
         let link_local = matches!(to, IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -236,9 +240,26 @@ impl Network {
             .find(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
     }
 
+    /// Why a packet is thrown away on arrival, before any hook: addresses that no IPv6 packet on a
+    /// link may have (RFC 4291, 2.5.3 and 2.7). IPv4 has none.
+    #[inline]
+    pub(crate) fn on_arrival(&self, packet: &Packet<'_>) -> Option<RoutingDrop> {
+        let Header::V6(header) = packet.network() else { return None };
+        if self.routing == Routing::Off {
+            return None;
+        }
+        let (source, destination) = (header.source(), header.destination());
+        if source.is_multicast() || source.is_loopback() {
+            return Some(RoutingDrop::MartianSource);
+        }
+        // Scopes 0 (reserved) and 1 (of the interface itself).
+        let stays = destination.is_multicast() && destination.octets()[1] & 0xf < 2;
+        (stays || destination.is_loopback()).then_some(RoutingDrop::MartianDestination)
+    }
+
     /// What becomes of a packet that came in from outside.
     #[inline]
-    pub(crate) fn input(&self, packet: &Packet<'_>) -> Decision {
+    pub(crate) fn input(&self, packet: &Packet<'_>, ingress: InterfaceId) -> Decision {
         if self.routing == Routing::Off {
             if !self.own.is_empty() && self.own.contains(&packet.destination()) {
                 return Decision::Input;
@@ -247,7 +268,7 @@ impl Network {
         }
         match packet.network() {
             Header::V4(header) => self.input_v4(header.source(), header.destination()),
-            Header::V6(header) => self.input_v6(header.destination()),
+            Header::V6(header) => self.input_v6(header.destination(), ingress),
         }
     }
 
@@ -266,14 +287,16 @@ impl Network {
         if packet.ttl() <= 1 {
             return Err(RoutingDrop::TimeToLive);
         }
-        let (may_be_cut, link_local) = match packet.network() {
-            Header::V4(header) => (!header.dont_fragment(), false),
-            Header::V6(header) => (false, header.source().is_unicast_link_local()),
+        let may_be_cut = match packet.network() {
+            Header::V4(header) => !header.dont_fragment(),
+            Header::V6(header) => {
+                // On the link it came from it is known who that is.
+                if egress != Some(ingress) {
+                    may_leave_link(header.source())?;
+                }
+                false
+            }
         };
-        // On the link it came from everybody knows such an address.
-        if link_local && egress != Some(ingress) {
-            return Err(RoutingDrop::LinkLocalSource);
-        }
         let mtu = egress.and_then(|id| self.interface(id)).map_or(u32::MAX, |to| to.mtu);
         // What came in pieces may leave in pieces, if those fit.
         let largest = largest_piece.unwrap_or(packet.length());
@@ -288,6 +311,9 @@ impl Network {
             return Decision::Drop(RoutingDrop::MartianSource);
         }
         if destination.is_multicast() {
+            if source.is_loopback() {
+                return Decision::Drop(RoutingDrop::MartianSource);
+            }
             // Every interface is a member of this group and no other.
             return match destination.octets() {
                 [224, 0, 0, 1] => Decision::Input,
@@ -298,19 +324,19 @@ impl Network {
         if destination.is_broadcast() || unspecified {
             return Decision::Input;
         }
-        if source.octets()[0] == 0 || source.is_loopback() {
+        if source.is_unspecified() || source.is_loopback() {
             return Decision::Drop(RoutingDrop::MartianSource);
         }
-        if destination.octets()[0] == 0 || destination.is_loopback() {
+        if destination.is_unspecified() || destination.is_loopback() {
             return Decision::Drop(RoutingDrop::MartianDestination);
         }
         if self.is_own(destination.into()) || self.broadcast.contains(&destination) {
             return Decision::Input;
         }
-        self.forward(destination.into())
+        self.forward(self.route(destination.into()))
     }
 
-    fn input_v6(&self, destination: Ipv6Addr) -> Decision {
+    fn input_v6(&self, destination: Ipv6Addr, ingress: InterfaceId) -> Decision {
         if destination.is_multicast() {
             // All nodes, and as a router all routers, of the link.
             let joined = matches!(destination.segments(), [0xff02, 0, 0, 0, 0, 0, 0, 1 | 2]);
@@ -322,16 +348,27 @@ impl Network {
         if self.is_own(destination.into()) {
             return Decision::Input;
         }
-        self.forward(destination.into())
+        self.forward(self.route_back(destination.into(), Port::Interface(ingress)))
     }
 
-    fn forward(&self, destination: IpAddr) -> Decision {
+    fn forward(&self, route: Option<InterfaceId>) -> Decision {
         if self.routing != Routing::Forwarding {
             return Decision::Drop(RoutingDrop::NotForwarding);
         }
-        match self.route(destination) {
+        match route {
             Some(dev) => Decision::Forward(Some(dev)),
             None => Decision::Drop(RoutingDrop::NoRoute),
         }
     }
+}
+
+/// Whether a packet of this source may be forwarded to another link.
+fn may_leave_link(source: Ipv6Addr) -> Result<(), RoutingDrop> {
+    if source.is_unspecified() {
+        return Err(RoutingDrop::MartianSource);
+    }
+    if source.is_unicast_link_local() {
+        return Err(RoutingDrop::LinkLocalSource);
+    }
+    Ok(())
 }

@@ -90,6 +90,12 @@ impl Engine {
                 Err(malformed) => return Outcome::malformed(malformed, arrival.bytes.len()),
             },
         };
+        if arrival.port != Port::Local
+            && let Some(reason) = self.network.on_arrival(&packet)
+        {
+            let why = Why::Routing(reason);
+            return Outcome::unseen(Verdict::Drop(At::Routing), why, packet.length());
+        }
         if packet.is_fragment()
             && let Some(outcome) = self.walk_fragment(&packet, arrival.port, arrival.now)
         {
@@ -128,7 +134,7 @@ impl Engine {
         ingress: InterfaceId,
     ) -> Result<Verdict, End> {
         self.run(Hook::Prerouting, walker, packet)?;
-        match self.network.input(packet) {
+        match self.network.input(packet, ingress) {
             Decision::Input => {
                 self.run(Hook::Input, walker, packet)?;
                 Ok(Verdict::Input)
