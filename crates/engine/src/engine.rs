@@ -159,14 +159,7 @@ impl Outcome {
 
     /// Of a packet that ended before the first hook.
     pub(crate) fn unseen(verdict: Verdict, why: Why, length: usize) -> Outcome {
-        Outcome {
-            state: None,
-            connection: None,
-            verdict,
-            why: Some(why),
-            length,
-            in_pieces: false,
-        }
+        Outcome { state: None, connection: None, verdict, why: Some(why), length, in_pieces: false }
     }
 }
 
