@@ -9,7 +9,7 @@ use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Flow, Hook, Zone};
 use stateward_wire::compose::{self, Icmp};
-use stateward_wire::{Packet, checksum, protocol};
+use stateward_wire::{Family, Packet, checksum, protocol};
 
 use crate::engine::{At, By, Emitted, Engine, Why};
 use crate::route::RoutingDrop;
@@ -71,7 +71,7 @@ impl Engine {
         let body = packet.bytes().get(..quote).unwrap_or(packet.bytes());
         let &Error { kind, code, rest } = error;
         let mut bytes = compose::icmp(&Icmp { source, destination: to, kind, code, rest, body });
-        set_precedence(&mut bytes, packet.tos());
+        dress(&mut bytes, packet.tos());
         let state = self.state_of_answer(walker, &bytes);
         self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
     }
@@ -99,11 +99,16 @@ impl Engine {
 /// RFC 1122, 3.2.2: no errors about errors, later fragments, or packets that many received or
 /// nobody sent.
 fn may_be_told(packet: &Packet<'_>) -> bool {
-    let Some(upper) = packet.upper() else { return false };
-    let kind = packet.l4().first().copied().unwrap_or_default();
-    let is_error = match upper.protocol {
-        protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
-        protocol::ICMPV6 => kind < 128,
+    /// RFC 1122 knows no types above; they may be errors.
+    const LAST_TYPE: u8 = 18;
+    let upper = packet.upper().map(|upper| upper.protocol);
+    let kind = packet.l4().first().copied();
+    let is_error = match (packet.family(), upper) {
+        (Family::V4, None) => true,
+        (Family::V4, Some(protocol::ICMP)) => {
+            kind.is_none_or(|kind| matches!(kind, 3 | 4 | 5 | 11 | 12) || kind > LAST_TYPE)
+        }
+        (Family::V6, Some(protocol::ICMPV6)) => kind.is_none_or(|kind| kind < 128),
         _ => false,
     };
     let to_many = match packet.destination() {
@@ -117,8 +122,9 @@ fn may_be_told(packet: &Packet<'_>) -> bool {
     !is_error && !to_many && from_one
 }
 
-/// ICMP errors carry the precedence of network control and the type of service they answer.
-fn set_precedence(bytes: &mut [u8], tos: u8) {
+/// ICMP errors carry the precedence of network control and the type of service they answer, and may
+/// be fragmented.
+fn dress(bytes: &mut [u8], tos: u8) {
     const INTERNETWORK_CONTROL: u8 = 0xc0;
     const TYPE_OF_SERVICE: u8 = 0x1e;
     let Some(header) = bytes.first_chunk_mut::<20>() else { return };
@@ -126,6 +132,8 @@ fn set_precedence(bytes: &mut [u8], tos: u8) {
         return;
     }
     header[1] = INTERNETWORK_CONTROL | (tos & TYPE_OF_SERVICE);
+    header[6] = 0;
+    header[7] = 0;
     header[10] = 0;
     header[11] = 0;
     let sum = checksum::of(header).to_be_bytes();
