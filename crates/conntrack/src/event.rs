@@ -7,6 +7,7 @@
 //! by [`EventKind`] and stands in `Record::of`.
 
 use crate::entry::ConnId;
+use crate::expect::Expectation;
 use crate::sctp::SctpInfo;
 use crate::status::{PerDir, Status};
 use crate::tcp::TcpInfo;
@@ -95,6 +96,15 @@ pub enum ProtocolInfo {
     Sctp(SctpInfo),
 }
 
+/// The timeouts of a GRE flow in seconds, those of the moment it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct GreTimeouts {
+    /// While only one side has spoken.
+    pub timeout: u32,
+    /// Once both have.
+    pub stream_timeout: u32,
+}
+
 /// 128 connection labels, bit n being label n.
 pub type Labels = u128;
 
@@ -122,6 +132,8 @@ pub struct Record {
     pub timeout: Option<u32>,
     /// The protocol's state.
     pub protocol: Option<ProtocolInfo>,
+    /// GRE's timeouts; only in a dump, for /proc: netlink does not carry them.
+    pub gre: Option<GreTimeouts>,
     /// The mark.
     pub mark: Option<u32>,
     /// Packets and bytes.
@@ -146,6 +158,42 @@ pub struct Event {
     pub kind: EventKind,
     /// When: the packet's time, or the deadline of a timeout.
     pub at: Instant,
-    /// The connection.
-    pub record: Record,
+    /// To what. Connections and expectations share one stream, so that their order is kept.
+    pub subject: Subject,
+}
+
+/// What an event is about.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// A connection.
+    Connection(Record),
+    /// An expectation; it is never updated.
+    Expectation(Expectation),
+}
+
+impl Event {
+    /// The connection it is about, if it is about one.
+    pub fn connection(&self) -> Option<&Record> {
+        match &self.subject {
+            Subject::Connection(record) => Some(record),
+            Subject::Expectation(_) => None,
+        }
+    }
+
+    /// The expectation it is about, if it is about one.
+    pub fn expectation(&self) -> Option<&Expectation> {
+        match &self.subject {
+            Subject::Connection(_) => None,
+            Subject::Expectation(expectation) => Some(expectation),
+        }
+    }
+
+    /// Its name in the trace: `NEW`, `UPDATE`, `DESTROY`, `EXP_NEW`, `EXP_DESTROY`.
+    pub const fn name(&self) -> &'static str {
+        match (&self.subject, self.kind) {
+            (Subject::Connection(_), kind) => kind.name(),
+            (Subject::Expectation(_), EventKind::Destroy) => "EXP_DESTROY",
+            (Subject::Expectation(_), _) => "EXP_NEW",
+        }
+    }
 }

@@ -13,7 +13,7 @@
 mod decision;
 mod entry;
 pub mod event;
-mod expect;
+pub mod expect;
 mod gre;
 mod icmp;
 mod icmpv6;
@@ -28,6 +28,7 @@ mod sysctl;
 mod table;
 pub mod tcp;
 mod tell;
+pub mod text;
 mod time;
 mod tracker;
 mod tuple;
@@ -35,7 +36,10 @@ mod udp;
 mod wheel;
 
 pub use entry::ConnId;
-pub use event::{Counter, Event, EventKind, EventMask, Labels, ProtocolInfo, Record, Timestamps};
+pub use event::{
+    Counter, Event, EventKind, EventMask, GreTimeouts, Labels, ProtocolInfo, Record, Subject,
+    Timestamps,
+};
 pub use expect::Expectations;
 pub use memory::Arena;
 pub use reason::{DropReason, Reason};

@@ -4,9 +4,11 @@
 //! printed, compared and exported follows from that. This is the one place that decides it.
 
 use stateward_wire::protocol;
+use zerocopy::transmute_ref;
 
 use crate::entry::{ConnId, Entry};
-use crate::event::{EventKind, EventMask, ProtocolInfo, Record, Timestamps};
+use crate::event::{EventKind, EventMask, GreTimeouts, ProtocolInfo, Record, Timestamps};
+use crate::gre::GreTrack;
 use crate::sctp::SctpTrack;
 use crate::status::Direction;
 use crate::table::Table;
@@ -55,6 +57,7 @@ pub(crate) fn record(table: &Table, slot: u32, telling: Telling, at: Instant) ->
         // An entry that ended by itself has no time left to tell.
         timeout: (!telling.is_destroy() || timeout > 0).then_some(timeout),
         protocol: with_state.then(|| protocol_info(entry, !telling.is_destroy())).flatten(),
+        gre: telling.is_dump().then(|| gre_timeouts(entry)).flatten(),
         mark: (telling.is_dump() || entry.mark != 0 || telling.caused_by(EventMask::MARK))
             .then_some(entry.mark),
         counters: table.counters(slot).filter(|_| with_counters),
@@ -74,8 +77,22 @@ pub(crate) fn record(table: &Table, slot: u32, telling: Telling, at: Instant) ->
 
 fn protocol_info(entry: &Entry, in_full: bool) -> Option<ProtocolInfo> {
     match entry.original.protocol {
-        protocol::TCP => Some(ProtocolInfo::Tcp(TcpTrack::of(&entry.l4).info(in_full))),
-        protocol::SCTP => Some(ProtocolInfo::Sctp(SctpTrack::of(&entry.l4).info(in_full))),
+        protocol::TCP => {
+            let track: &TcpTrack = transmute_ref!(&entry.l4);
+            Some(ProtocolInfo::Tcp(track.info(in_full)))
+        }
+        protocol::SCTP => {
+            let track: &SctpTrack = transmute_ref!(&entry.l4);
+            Some(ProtocolInfo::Sctp(track.info(in_full)))
+        }
         _ => None,
     }
+}
+
+fn gre_timeouts(entry: &Entry) -> Option<GreTimeouts> {
+    if entry.original.protocol != protocol::GRE {
+        return None;
+    }
+    let &GreTrack { timeout, stream_timeout, .. } = transmute_ref!(&entry.l4);
+    Some(GreTimeouts { timeout, stream_timeout })
 }

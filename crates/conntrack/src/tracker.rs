@@ -17,14 +17,16 @@
 //! Nothing here reads a clock: `now` comes with each call, and a time that goes backwards counts as
 //! the latest one seen.
 
+mod announce;
+
 use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::{Packet, protocol};
 use zerocopy::transmute_mut;
 
 use crate::decision::{Accept, L4Decision};
 use crate::entry::{ConnId, Entry, Flags};
-use crate::event::{Event, EventKind, EventMask, Record, Timestamps};
-use crate::expect::Expectations;
+use crate::event::{Event, EventKind, EventMask, Record, Subject, Timestamps};
+use crate::expect::{Expectation, Expectations, Log};
 use crate::icmp::Message;
 use crate::index::{Place, Seed};
 use crate::memory::Arena;
@@ -117,6 +119,8 @@ pub struct Tracked {
     pub began: bool,
     /// Its connection.
     pub flow: Flow,
+    /// What the connection fulfils, if it began with this packet: NAT and helpers go by it.
+    pub expectation: Option<Box<Expectation>>,
     /// The packet must be dropped.
     pub drop: Option<DropReason>,
 }
@@ -129,6 +133,7 @@ impl Tracked {
             reason: Some(reason),
             began: false,
             flow: Flow::None,
+            expectation: None,
             drop: None,
         }
     }
@@ -140,6 +145,7 @@ impl Tracked {
             reason: None,
             began: false,
             flow: Flow::None,
+            expectation: None,
             drop: None,
         }
     }
@@ -183,6 +189,8 @@ pub struct Tracker {
     listening: bool,
     /// The table was full and early drop found nothing.
     pressure: Option<Pressure>,
+    /// Connections that announced another one with their first packet.
+    masters: u32,
     unfinished: Unfinished,
     now: Instant,
 }
@@ -205,6 +213,7 @@ impl Tracker {
             pool: Vec::new(),
             listening: false,
             pressure: None,
+            masters: 0,
             unfinished,
             now: Instant::default(),
             sysctls,
@@ -288,7 +297,7 @@ impl Tracker {
     #[inline]
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        if self.table.is_due(self.now) {
+        if self.table.is_due(self.now) || self.expectations.is_due(self.now) {
             self.expire();
         }
         if self.pressure.is_some() {
@@ -299,7 +308,8 @@ impl Tracker {
     /// When [`Tracker::handle_timeout`] has something to do, at the earliest.
     pub fn next_timeout(&self) -> Option<Instant> {
         let relief = self.pressure.map(|pressure| pressure.next);
-        [self.table.next_deadline(), relief].into_iter().flatten().min()
+        let deadlines = [self.table.next_deadline(), self.expectations.next_deadline(), relief];
+        deadlines.into_iter().flatten().min()
     }
 
     /// After early drop has failed, a pass over the whole table ends what can be spared while more
@@ -339,8 +349,10 @@ impl Tracker {
     fn expire(&mut self) {
         while let Some(slot) = self.table.pop_expired(self.now) {
             let deadline = self.table.entry(slot).map_or(self.now, Entry::deadline);
+            self.expectations.expire(deadline, &mut self.events);
             self.unlink(slot, deadline);
         }
+        self.expectations.expire(self.now, &mut self.events);
     }
 
     /// Classifies a packet: see the module's essay.
@@ -459,6 +471,7 @@ impl Tracker {
             reason: None,
             began: false,
             flow: Flow::Confirmed(id),
+            expectation: None,
             drop: None,
         })
     }
@@ -492,6 +505,7 @@ impl Tracker {
             reason: None,
             began: false,
             flow: Flow::Confirmed(id),
+            expectation: None,
             drop: None,
         };
         match decision {
@@ -574,11 +588,14 @@ impl Tracker {
                 reason: None,
                 began: false,
                 flow: Flow::None,
+                expectation: None,
                 drop: Some(DropReason::TableFull),
             });
         }
         let mut conn = self.unconfirmed(tuple, reply);
         self.equip(&mut conn);
+        // Before the protocol has had its say: what was expected is used up by a bad packet as well.
+        let expectation = self.expected(&mut conn);
         let context = L4Context {
             sysctls: &self.sysctls,
             direction: Direction::Original,
@@ -612,6 +629,7 @@ impl Tracker {
             reason: accept.reason,
             began: true,
             flow: Flow::Unconfirmed(conn),
+            expectation,
             drop: None,
         })
     }
@@ -631,10 +649,11 @@ impl Tracker {
     pub fn forget(&mut self, flow: Flow) {
         /// More are never on their way at once, but for bursts that hold on to their flows.
         const POOL: usize = 64;
-        if let Flow::Unconfirmed(conn) = flow
-            && self.pool.len() < POOL
-        {
-            self.pool.push(conn);
+        if let Flow::Unconfirmed(conn) = flow {
+            self.forget_announced(&conn);
+            if self.pool.len() < POOL {
+                self.pool.push(conn);
+            }
         }
     }
 
@@ -735,7 +754,10 @@ impl Tracker {
         conn.entry.cache_event(if expected { EventMask::RELATED } else { EventMask::NEW });
         let inserted = self.table.insert(conn, self.now);
         match inserted {
-            Ok(id) => self.deliver(id.slot),
+            Ok(id) => {
+                self.deliver(id.slot);
+                self.keep_announced(conn, id);
+            }
             Err(_) => conn.entry.deadline = timeout.0,
         }
         inserted
@@ -794,22 +816,28 @@ impl Tracker {
         };
         let record = tell::record(&self.table, slot, Telling::Event(kind, causes), self.now);
         if let Some(record) = record {
-            self.events.push(Event { kind, at: self.now, record });
+            let subject = Subject::Connection(record);
+            self.events.push(Event { kind, at: self.now, subject });
         }
     }
 
     /// Ends a connection, whatever the cause: out of the table, and told.
     fn unlink(&mut self, slot: u32, at: Instant) {
         let Some(entry) = self.table.entry_mut(slot) else { return };
+        let id = ConnId { slot, generation: entry.generation };
         if entry.flags.has(Flags::EVENTS) {
             entry.status.set(Status::DYING);
             let message = Telling::Event(EventKind::Destroy, EventMask::DESTROY);
             let record = tell::record(&self.table, slot, message, at);
             if let Some(record) = record {
-                self.events.push(Event { kind: EventKind::Destroy, at, record });
+                let subject = Subject::Connection(record);
+                self.events.push(Event { kind: EventKind::Destroy, at, subject });
             }
         }
         self.table.unlink(slot);
+        if !self.expectations.is_empty() {
+            self.expectations.remove_of(id, Log { at, events: &mut self.events });
+        }
     }
 }
 

@@ -235,8 +235,8 @@ fn both_sides_may_open_at_once() {
         assert_eq!(d.send(Client, seg(SYN, 100, 0)), "NEW");
         assert_eq!(d.send(Server, seg(SYN, 500, 0)), "ESTABLISHED");
         assert_eq!(d.entry(), "120 SYN_SENT2");
-        let told = d.events.last().unwrap();
-        assert!(told.record.protocol.is_some(), "the event tells the state: {told:?}");
+        let told = d.events.last().unwrap().connection().unwrap();
+        assert!(told.protocol.is_some(), "the event tells the state: {told:?}");
         d.send(Client, seg(SYN_ACK, 100, 501));
         d.send(Server, seg(SYN_ACK, 500, 101));
         assert_eq!(d.entry(), "60 SYN_RECV");
