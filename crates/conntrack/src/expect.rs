@@ -34,6 +34,10 @@ use crate::tuple::{Tuple, Zone};
 pub struct ExpectId(u64);
 
 impl ExpectId {
+    /// The first of a tracker.
+    #[cfg(test)]
+    pub(crate) const FIRST: ExpectId = ExpectId(1);
+
     /// The id as a number: 1 is the first expectation of a tracker.
     pub const fn as_u64(self) -> u64 {
         self.0

@@ -376,3 +376,6 @@ fn ports_of_tracked(f: &mut fmt::Formatter<'_>, l4: L4Key) -> fmt::Result {
         L4Key::None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

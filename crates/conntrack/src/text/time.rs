@@ -6,7 +6,8 @@ use crate::time::{Instant, NANOS_PER_SECOND};
 
 const SECONDS_PER_DAY: u64 = 86_400;
 const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-const MONTHS: [(&str, u64); 12] = [
+/// All but the last, which takes what is left of a year.
+const MONTHS: [(&str, u64); 11] = [
     ("Jan", 31),
     ("Feb", 28),
     ("Mar", 31),
@@ -18,7 +19,6 @@ const MONTHS: [(&str, u64); 12] = [
     ("Sep", 30),
     ("Oct", 31),
     ("Nov", 30),
-    ("Dec", 31),
 ];
 
 /// Date and time as ctime(3) writes them, in UTC: `Fri Nov 20 20:58:21 2026`.
@@ -52,7 +52,7 @@ fn date(mut days: u64) -> (u64, &'static str, u64) {
         }
         days -= length;
     }
-    unreachable!("the months of a year have as many days as it has")
+    (year, "Dec", days + 1)
 }
 
 fn leap_day(year: u64) -> u64 {
