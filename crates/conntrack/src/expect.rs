@@ -417,3 +417,6 @@ impl Expectations {
         self.next = self.deadlines.first().map(|&(deadline, _)| deadline);
     }
 }
+
+#[cfg(test)]
+mod tests;
