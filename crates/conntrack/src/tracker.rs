@@ -20,7 +20,7 @@
 mod announce;
 
 use stateward_wire::checksum::{Verification, verify_transport};
-use stateward_wire::{Packet, protocol};
+use stateward_wire::{Family, Packet, protocol};
 use zerocopy::transmute_mut;
 
 use crate::decision::{Accept, L4Decision};
@@ -393,7 +393,12 @@ impl Tracker {
             return Tracked::invalid(Reason::NoUpperLayer);
         };
         let verify = (hook == Hook::Prerouting && self.sysctls.checksum).then_some(self.unfinished);
-        if matches!(upper.protocol, protocol::ICMP | protocol::ICMPV6)
+        // The other family's ICMP is a protocol like any other.
+        let icmp = match packet.family() {
+            Family::V4 => protocol::ICMP,
+            Family::V6 => protocol::ICMPV6,
+        };
+        if upper.protocol == icmp
             && let Some(tracked) = self.track_icmp(packet, upper.protocol, verify, zone)
         {
             return tracked;

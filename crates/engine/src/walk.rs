@@ -12,7 +12,7 @@ use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
 use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdict, Why, parse};
-use crate::route::{Decision, InterfaceId};
+use crate::route::{Decision, InterfaceId, Routing, RoutingDrop};
 
 /// The kernel's hooks.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -153,15 +153,20 @@ impl Engine {
     }
 
     fn from_host(&mut self, walker: &mut Walker, packet: &Packet<'_>) -> Result<Verdict, End> {
+        let destination = packet.destination();
+        let (egress, own) = (self.network.route(destination), self.network.is_own(destination));
+        // The process that sends it is told, before any hook.
+        if egress.is_none() && !own && self.network.routing() != Routing::Off {
+            return Err(End { at: At::Routing, why: Why::Routing(RoutingDrop::NoRoute) });
+        }
         self.run(Hook::Output, walker, packet)?;
         self.run(Hook::Postrouting, walker, packet)?;
-        let destination = packet.destination();
-        if self.network.is_own(destination) {
+        if own {
             self.run(Hook::Prerouting, walker, packet)?;
             self.run(Hook::Input, walker, packet)?;
             return Ok(Verdict::Input);
         }
-        Ok(Verdict::Output(self.network.route(destination)))
+        Ok(Verdict::Output(egress))
     }
 
     /// Runs the stages of a hook in order.
