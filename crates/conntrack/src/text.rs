@@ -7,7 +7,7 @@
 //!
 //! The tool and /proc print the same words in the same order but for this: /proc spells IPv6 addresses
 //! out, knows fewer protocols by name, adds GRE's timeouts, always names the zone, rounds the age
-//! differently, and has neither helper nor id nor labels. [`Style`] is that difference.
+//! differently, and has neither helper nor id nor labels. `Style` is that difference.
 
 mod address;
 mod expect;
