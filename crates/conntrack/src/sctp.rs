@@ -379,14 +379,11 @@ fn take(
 /// Every chunk has been taken: the timeout of the state they lead to, and what is to be told.
 fn settle(track: &mut SctpTrack, context: &L4Context<'_>, effects: &Effects) -> L4Decision {
     let changes = effects.changes.with(Changes(core::mem::take(&mut track.owed)));
-    let timeout = match effects.ignored {
-        Some(reason) if changes == Changes::NONE => return L4Decision::Ignore(reason),
-        // Ignored for one chunk, but another one has changed something: as long as before.
-        Some(_) => context.remaining,
-        None => span(context.sysctls.sctp.of(track.state())),
-    };
-    let mut accept = Accept::refresh(timeout);
-    accept.reason = effects.ignored.flatten();
+    let mut accept = Accept::refresh(span(context.sysctls.sctp.of(track.state())));
+    if let Some(reason) = effects.ignored {
+        accept.timeout = None;
+        accept.reason = reason;
+    }
     accept.assured = changes.has(Changes::ASSURED);
     if changes.has(Changes::STATE) {
         accept.events = EventMask::PROTOINFO;
