@@ -47,6 +47,8 @@ pub struct Unconfirmed {
     pub(crate) addresses: PerDir<AddressPair>,
     pub(crate) counters: PerDir<Counter>,
     pub(crate) extra: Option<Box<Extra>>,
+    /// Where the original tuple belongs, until that changes: known since the tuple was looked up.
+    place: Option<Place>,
 }
 
 impl PartialEq for Entry {
@@ -56,12 +58,13 @@ impl PartialEq for Entry {
 }
 
 impl Unconfirmed {
-    pub(crate) fn new(original: Tuple, reply: Tuple) -> Unconfirmed {
+    pub(crate) fn new(original: Tuple, reply: Tuple, place: Place) -> Unconfirmed {
         Unconfirmed {
             entry: Entry::new(original.key, reply.key),
             addresses: PerDir([original.pair, reply.pair]),
             counters: PerDir::default(),
             extra: None,
+            place: Some(place),
         }
     }
 
@@ -83,7 +86,10 @@ impl Unconfirmed {
     /// Puts a direction into a zone of its own (`CT --zone-orig`, `--zone-reply`).
     pub fn set_zone(&mut self, direction: Direction, zone: Zone) {
         match direction {
-            Direction::Original => self.entry.original.zone = zone.0,
+            Direction::Original => {
+                self.entry.original.zone = zone.0;
+                self.place = None;
+            }
             Direction::Reply => self.entry.reply.zone = zone.0,
         }
     }
@@ -277,10 +283,16 @@ impl Table {
         self.entries.get_mut(slot as usize)
     }
 
+    /// A live entry; `None` once it has left the table.
+    #[inline]
+    pub(crate) fn live(&self, id: ConnId) -> Option<&Entry> {
+        let entry = self.entries.get(id.slot as usize)?;
+        (!entry.is_free() && entry.generation == id.generation).then_some(entry)
+    }
+
     /// The slot of a live entry; `None` once it has left the table.
     pub(crate) fn slot_of(&self, id: ConnId) -> Option<u32> {
-        let entry = self.entries.get(id.slot as usize)?;
-        (!entry.is_free() && entry.generation == id.generation).then_some(id.slot)
+        self.live(id).map(|_| id.slot)
     }
 
     pub(crate) fn id_of(&self, slot: u32) -> Option<ConnId> {
@@ -356,7 +368,7 @@ impl Table {
         now: Instant,
     ) -> Result<ConnId, InsertError> {
         let (original, reply) = (conn.tuple(Direction::Original), conn.tuple(Direction::Reply));
-        let places = self.places(&original, &reply);
+        let places = self.places(&original, &reply, conn.place);
         if let Some((slot, direction)) = self.find_at(places.0, &original) {
             return Err(InsertError::Taken(slot, direction));
         }
@@ -377,9 +389,15 @@ impl Table {
     }
 
     /// Where a connection belongs: one place if the reply is the inverse, else two.
-    fn places(&self, original: &Tuple, reply: &Tuple) -> (Place, Option<Place>) {
+    fn places(
+        &self,
+        original: &Tuple,
+        reply: &Tuple,
+        known: Option<Place>,
+    ) -> (Place, Option<Place>) {
         let one = original.inverse().is_some_and(|inverse| inverse == *reply);
-        (self.index.place(original), (!one).then(|| self.index.place(reply)))
+        let place = known.unwrap_or_else(|| self.index.place(original));
+        (place, (!one).then(|| self.index.place(reply)))
     }
 
     fn link(&mut self, slot: u32, places: (Place, Option<Place>)) -> Result<(), InsertError> {
@@ -470,6 +488,11 @@ impl Table {
         let head = if low { &mut self.free.low } else { &mut self.free.high };
         let slot = *head;
         *head = self.entries.get(slot as usize)?.next;
+        // The next connection will be written over this one, which may have ended long ago.
+        if let Some(entry) = self.entries.get(*head as usize) {
+            prefetch(&entry.original);
+            prefetch(&entry.l4);
+        }
         Some(slot)
     }
 

@@ -107,8 +107,20 @@ impl TcpState {
         )
     }
 
+    #[inline]
     fn from_u8(number: u8) -> TcpState {
-        TcpState::ALL.get(usize::from(number)).copied().unwrap_or(TcpState::None)
+        match number {
+            1 => TcpState::SynSent,
+            2 => TcpState::SynRecv,
+            3 => TcpState::Established,
+            4 => TcpState::FinWait,
+            5 => TcpState::CloseWait,
+            6 => TcpState::LastAck,
+            7 => TcpState::TimeWait,
+            8 => TcpState::Close,
+            9 => TcpState::SynSent2,
+            _ => TcpState::None,
+        }
     }
 }
 
@@ -139,16 +151,17 @@ pub enum Segment {
 impl Segment {
     #[inline]
     fn of(flags: TcpFlags) -> Segment {
+        if !flags.intersects(TcpFlags::RST.union(TcpFlags::SYN).union(TcpFlags::FIN)) {
+            return if flags.ack() { Segment::Ack } else { Segment::None };
+        }
         if flags.rst() {
             Segment::Rst
-        } else if flags.syn() {
-            if flags.ack() { Segment::SynAck } else { Segment::Syn }
-        } else if flags.fin() {
+        } else if !flags.syn() {
             Segment::Fin
         } else if flags.ack() {
-            Segment::Ack
+            Segment::SynAck
         } else {
-            Segment::None
+            Segment::Syn
         }
     }
 
@@ -363,6 +376,10 @@ impl Timeouts {
 
     #[inline]
     fn of(&self, state: TcpState) -> u32 {
+        // Nearly all segments, spared the jump through a table.
+        if state == TcpState::Established {
+            return self.established;
+        }
         match state {
             // No connection stays in NONE; the kernel's table has SYN_SENT's value there.
             TcpState::None | TcpState::SynSent => self.syn_sent,
@@ -459,6 +476,7 @@ fn check<'a>(context: &L4Context<'_>, packet: &Packet<'a>) -> Result<Seen<'a>, R
 }
 
 /// The first segment of an entry: kernel `tcp_new`.
+#[inline(never)]
 fn open(track: &mut TcpTrack, seen: &Seen<'_>, sysctls: &Sysctls) -> Result<(), Reason> {
     let new = states::next(Direction::Original, seen.segment, TcpState::None);
     let Next::State(new) = new else {
@@ -495,6 +513,7 @@ enum Step {
 }
 
 /// Segments whose meaning depends on what went before.
+#[inline(never)]
 fn special_cases(
     track: &mut TcpTrack,
     context: &L4Context<'_>,
@@ -686,6 +705,7 @@ fn examine(
 
 /// Out of the window. If both sides end the connection with numbers we do not believe, it would
 /// stay in the table for days: it is given no longer than unacknowledged data.
+#[inline(never)]
 fn invalid(
     track: &mut TcpTrack,
     context: &L4Context<'_>,
@@ -711,7 +731,7 @@ fn invalid(
 }
 
 /// The segment is believed: the new state and its timeout.
-#[inline]
+#[inline(always)]
 fn settle(
     track: &mut TcpTrack,
     context: &L4Context<'_>,

@@ -37,7 +37,7 @@ use crate::sysctl::{EventMode, Sysctls, span};
 use crate::table::{Extra, InsertError, Table, Unconfirmed};
 use crate::tell::{self, Telling};
 use crate::time::{Instant, Span};
-use crate::tuple::{Key, Tuple, Zone};
+use crate::tuple::{Tuple, Zone};
 use crate::{gre, icmp, icmpv6, sctp, tcp, udp};
 
 /// Where a packet meets the tracker.
@@ -126,6 +126,20 @@ pub struct Tracked {
 }
 
 impl Tracked {
+    /// A packet of a connection in the table, which had this status before it.
+    #[inline]
+    fn known(id: ConnId, status: Status, direction: Direction, reason: Option<Reason>) -> Tracked {
+        Tracked {
+            state: state_of(status, direction),
+            direction: Some(direction),
+            reason,
+            began: false,
+            flow: Flow::Confirmed(id),
+            expectation: None,
+            drop: None,
+        }
+    }
+
     fn invalid(reason: Reason) -> Tracked {
         Tracked {
             state: CtState::Invalid,
@@ -276,14 +290,19 @@ impl Tracker {
         !self.events.is_empty()
     }
 
-    /// Brings the memory that a packet will need near: its place in the index. Never changes an
-    /// answer: what is returned is a hint, and holds only for the tuple it was made from.
+    /// Works out where the connection of a packet would be, from the packet alone, and starts
+    /// fetching that line of the index. Nothing in the table is looked at.
     #[inline]
     pub fn approach(&self, packet: &Packet<'_>) -> Option<Approach> {
-        let tuple = Tuple::of(packet, Zone::DEFAULT)?;
-        let place = self.table.place(&tuple);
-        self.table.prefetch(place);
-        Some(Approach { key: tuple.key, place })
+        let approach = self.approach_in(packet, Zone::DEFAULT)?;
+        self.table.prefetch(approach.place);
+        Some(approach)
+    }
+
+    #[inline(always)]
+    fn approach_in(&self, packet: &Packet<'_>, zone: Zone) -> Option<Approach> {
+        let tuple = Tuple::of(packet, zone)?;
+        Some(Approach { place: self.table.place(&tuple), tuple })
     }
 
     /// Second step of [`Tracker::approach`]: the entry itself.
@@ -358,22 +377,33 @@ impl Tracker {
     /// Classifies a packet: see the module's essay.
     #[inline]
     pub fn track(&mut self, packet: &Packet<'_>, hook: Hook, zone: Zone, now: Instant) -> Tracked {
-        self.track_from(packet, hook, zone, now, None)
+        self.track_at(packet, hook, zone, now, None)
     }
 
-    /// As [`Tracker::track`], for a packet that has been [approached](Tracker::approach): the hint
-    /// saves working out the place again, and is of no use if the packet has changed since.
+    /// As [`Tracker::track`] in the default zone, for a packet that has been
+    /// [approached](Tracker::approach) and has not changed since.
     #[inline]
     pub fn track_from(
+        &mut self,
+        approach: &Approach,
+        packet: &Packet<'_>,
+        hook: Hook,
+        now: Instant,
+    ) -> Tracked {
+        self.track_at(packet, hook, Zone::DEFAULT, now, Some(approach))
+    }
+
+    #[inline]
+    fn track_at(
         &mut self,
         packet: &Packet<'_>,
         hook: Hook,
         zone: Zone,
         now: Instant,
-        hint: Option<&Approach>,
+        known: Option<&Approach>,
     ) -> Tracked {
         self.handle_timeout(now);
-        let tracked = self.classify(packet, hook, zone, hint);
+        let tracked = self.classify(packet, hook, zone, known);
         if let Some(reason) = &tracked.reason {
             self.statistics.count_reason(reason);
         }
@@ -386,7 +416,7 @@ impl Tracker {
         packet: &Packet<'_>,
         hook: Hook,
         zone: Zone,
-        hint: Option<&Approach>,
+        known: Option<&Approach>,
     ) -> Tracked {
         let Some(upper) = packet.upper() else {
             self.statistics.invalid += 1;
@@ -403,29 +433,27 @@ impl Tracker {
         {
             return tracked;
         }
-        let Some(tuple) = Tuple::of(packet, zone) else {
+        let found;
+        let Some(Approach { tuple, place }) = (match known {
+            Some(known) => Some(known),
+            None => {
+                found = self.approach_in(packet, zone);
+                found.as_ref()
+            }
+        }) else {
             self.statistics.invalid += 1;
             return Tracked::invalid(no_tuple(upper.protocol));
         };
-        let place = match hint {
-            Some(hint) if hint.key == tuple.key && tuple.key.version == 4 => hint.place,
-            _ => self.table.place(&tuple),
-        };
-        let tracked = match self.table.find_at(place, &tuple) {
-            Some((slot, direction)) => self.existing(slot, direction, packet, verify),
-            None => self.begin(tuple, packet, verify),
-        };
-        match tracked {
-            Lookup::Done(tracked) => tracked,
-            // The packet has ended the connection it belonged to, and begins the next.
-            Lookup::Again => match self.begin(tuple, packet, verify) {
-                Lookup::Done(tracked) => tracked,
-                Lookup::Again => Tracked::invalid(no_tuple(upper.protocol)),
-            },
+        if let Some((slot, direction)) = self.table.find_at(*place, tuple)
+            && let Some(tracked) = self.existing(slot, direction, packet, verify)
+        {
+            return tracked;
         }
+        self.begin(tuple, *place, packet, verify)
     }
 
     /// ICMP errors and messages that are not tracked; `None` for what is looked up by its own tuple.
+    #[inline(never)]
     fn track_icmp(
         &mut self,
         packet: &Packet<'_>,
@@ -481,7 +509,7 @@ impl Tracker {
         })
     }
 
-    /// A packet of a connection in the table.
+    /// A packet of a connection in the table; `None` if it has ended that one and begins the next.
     #[inline(always)]
     fn existing(
         &mut self,
@@ -489,9 +517,9 @@ impl Tracker {
         direction: Direction,
         packet: &Packet<'_>,
         verify: Option<Unfinished>,
-    ) -> Lookup {
+    ) -> Option<Tracked> {
         let now = self.now;
-        let Some(entry) = self.table.entry_mut(slot) else { return Lookup::Again };
+        let entry = self.table.entry_mut(slot)?;
         let status = entry.status;
         let context = L4Context {
             sysctls: &self.sysctls,
@@ -504,40 +532,27 @@ impl Tracker {
         };
         let id = ConnId { slot, generation: entry.generation };
         let decision = l4_packet(entry, &context, packet);
-        let mut tracked = Tracked {
-            state: state_of(status, direction),
-            direction: Some(direction),
-            reason: None,
-            began: false,
-            flow: Flow::Confirmed(id),
-            expectation: None,
-            drop: None,
-        };
-        match decision {
+        let reason = match decision {
             L4Decision::Accept(accept) => {
                 self.refresh(slot, direction, packet.length(), &accept);
-                tracked.reason = accept.reason;
+                accept.reason
             }
-            L4Decision::Ignore(reason) => tracked.reason = reason,
+            L4Decision::Ignore(reason) => reason,
             L4Decision::Kill => {
                 self.account(slot, direction, packet.length());
                 self.unlink(slot, now);
-                return Lookup::Done(tracked);
+                return Some(Tracked::known(id, status, direction, None));
             }
             L4Decision::Repeat => {
                 self.unlink(slot, now);
-                return Lookup::Again;
+                return None;
             }
             L4Decision::InvalidShorten(reason, span) => {
                 self.table.set_deadline(slot, now + span);
-                self.statistics.invalid += 1;
-                return Lookup::Done(Tracked::invalid(reason));
+                return Some(self.invalid(reason));
             }
-            L4Decision::Invalid(reason) => {
-                self.statistics.invalid += 1;
-                return Lookup::Done(Tracked::invalid(reason));
-            }
-        }
+            L4Decision::Invalid(reason) => return Some(self.invalid(reason)),
+        };
         if direction == Direction::Reply
             && !status.has(Status::SEEN_REPLY)
             && let Some(entry) = self.table.entry_mut(slot)
@@ -545,7 +560,12 @@ impl Tracker {
             entry.status.set(Status::SEEN_REPLY);
             entry.cache_event(EventMask::REPLY);
         }
-        Lookup::Done(tracked)
+        Some(Tracked::known(id, status, direction, reason))
+    }
+
+    fn invalid(&mut self, reason: Reason) -> Tracked {
+        self.statistics.invalid += 1;
+        Tracked::invalid(reason)
     }
 
     #[inline]
@@ -576,18 +596,23 @@ impl Tracker {
 
     /// A packet that belongs to nothing in the table: it may begin a connection.
     #[inline(never)]
-    fn begin(&mut self, tuple: Tuple, packet: &Packet<'_>, verify: Option<Unfinished>) -> Lookup {
+    fn begin(
+        &mut self,
+        tuple: &Tuple,
+        place: Place,
+        packet: &Packet<'_>,
+        verify: Option<Unfinished>,
+    ) -> Tracked {
         let Some(reply) = tuple.inverse() else {
-            self.statistics.invalid += 1;
             let kind = packet.l4().first().copied().unwrap_or_default();
-            return Lookup::Done(Tracked::invalid(Reason::IcmpNoQuery { kind }));
+            return self.invalid(Reason::IcmpNoQuery { kind });
         };
-        if !self.make_room(&tuple) {
+        if !self.make_room(place) {
             self.statistics.count_drop(DropReason::TableFull);
             // One pass at a time.
             let next = self.now + Span::secs(1);
             self.pressure.get_or_insert(Pressure { next, cursor: 0 });
-            return Lookup::Done(Tracked {
+            return Tracked {
                 state: CtState::New,
                 direction: None,
                 reason: None,
@@ -595,9 +620,9 @@ impl Tracker {
                 flow: Flow::None,
                 expectation: None,
                 drop: Some(DropReason::TableFull),
-            });
+            };
         }
-        let mut conn = self.unconfirmed(tuple, reply);
+        let mut conn = self.unconfirmed(Unconfirmed::new(*tuple, reply, place));
         self.equip(&mut conn);
         // Before the protocol has had its say: what was expected is used up by a bad packet as well.
         let expectation = self.expected(&mut conn);
@@ -614,8 +639,7 @@ impl Tracker {
             L4Decision::Accept(accept) => accept,
             L4Decision::Ignore(reason) => Accept { reason, ..Accept::refresh(Span(0)) },
             L4Decision::Invalid(reason) | L4Decision::InvalidShorten(reason, _) => {
-                self.statistics.invalid += 1;
-                return Lookup::Done(Tracked::invalid(reason));
+                return self.invalid(reason);
             }
             // Only a connection in the table can end.
             L4Decision::Kill | L4Decision::Repeat => Accept::refresh(Span(0)),
@@ -628,7 +652,7 @@ impl Tracker {
             counter.packets += 1;
             counter.bytes += packet.length() as u64;
         }
-        Lookup::Done(Tracked {
+        Tracked {
             state: state_of(conn.entry.status, Direction::Original),
             direction: Some(Direction::Original),
             reason: accept.reason,
@@ -636,11 +660,10 @@ impl Tracker {
             flow: Flow::Unconfirmed(conn),
             expectation,
             drop: None,
-        })
+        }
     }
 
-    fn unconfirmed(&mut self, original: Tuple, reply: Tuple) -> Box<Unconfirmed> {
-        let fresh = Unconfirmed::new(original, reply);
+    fn unconfirmed(&mut self, fresh: Unconfirmed) -> Box<Unconfirmed> {
         match self.pool.pop() {
             Some(mut conn) => {
                 *conn = fresh;
@@ -682,12 +705,11 @@ impl Tracker {
 
     /// Room for one more: at the limit, connections near the new one's place that are not ASSURED
     /// give way. The work is bounded by a few buckets.
-    fn make_room(&mut self, tuple: &Tuple) -> bool {
+    fn make_room(&mut self, place: Place) -> bool {
         let max = Tracker::capacity(self.sysctls.max);
         if self.table.count() < max {
             return true;
         }
-        let place = self.table.place(tuple);
         for n in 0..EARLY_DROP_BUCKETS {
             let mut dropped = 0;
             for slot in self.table.neighbours(place, n) {
@@ -712,8 +734,8 @@ impl Tracker {
         match flow {
             Flow::None => Ok(()),
             Flow::Confirmed(id) => {
-                if let Some(slot) = self.table.slot_of(*id) {
-                    self.deliver(slot);
+                if self.table.live(*id).is_some_and(|entry| entry.pending != 0) {
+                    self.deliver(id.slot);
                 }
                 Ok(())
             }
@@ -721,6 +743,7 @@ impl Tracker {
         }
     }
 
+    #[inline(never)]
     fn confirm_new(&mut self, flow: &mut Flow) -> Result<(), DropReason> {
         let Flow::Unconfirmed(mut conn) = core::mem::take(flow) else { return Ok(()) };
         let entered = match self.insert(&mut conn) {
@@ -808,6 +831,7 @@ impl Tracker {
     }
 
     /// Tells what a connection has collected.
+    #[inline(never)]
     fn deliver(&mut self, slot: u32) {
         let Some(entry) = self.table.entry_mut(slot) else { return };
         if entry.pending == 0 {
@@ -827,6 +851,7 @@ impl Tracker {
     }
 
     /// Ends a connection, whatever the cause: out of the table, and told.
+    #[inline(never)]
     fn unlink(&mut self, slot: u32, at: Instant) {
         let Some(entry) = self.table.entry_mut(slot) else { return };
         let id = ConnId { slot, generation: entry.generation };
@@ -852,6 +877,15 @@ fn l4_packet(entry: &mut Entry, context: &L4Context<'_>, packet: &Packet<'_>) ->
     match entry.original.protocol {
         protocol::TCP => tcp::packet(transmute_mut!(&mut entry.l4), context, packet),
         protocol::UDP => udp::packet(transmute_mut!(&mut entry.l4), context, packet),
+        _ => other_l4_packet(entry, context, packet),
+    }
+}
+
+/// As [`l4_packet`] for the protocols that are not most of the traffic: apart, so that those that
+/// are have the registers.
+#[inline(never)]
+fn other_l4_packet(entry: &mut Entry, context: &L4Context<'_>, packet: &Packet<'_>) -> L4Decision {
+    match entry.original.protocol {
         protocol::ICMP => icmp::packet(context, packet),
         protocol::ICMPV6 => icmpv6::packet(context, packet),
         protocol::SCTP => sctp::packet(transmute_mut!(&mut entry.l4), context, packet),
@@ -903,17 +937,10 @@ struct Pressure {
     cursor: u32,
 }
 
-/// What a lookup led to.
-enum Lookup {
-    Done(Tracked),
-    /// The connection found has ended: look again.
-    Again,
-}
-
-/// Where a packet's connection will be looked for, worked out ahead of its turn.
+/// Where a packet's connection would be: worked out from the packet's bytes alone, and good for as
+/// long as these stay the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Approach {
-    /// What it holds for; IPv6 is worked out again.
-    key: Key,
+    tuple: Tuple,
     place: Place,
 }

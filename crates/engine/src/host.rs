@@ -48,9 +48,10 @@ fn error_for(reason: RoutingDrop, v4: bool) -> Option<Error> {
 
 impl Engine {
     /// Ends a packet's walk at routing, telling its sender if that is the custom.
+    #[inline(never)]
     pub(crate) fn refuse(
         &mut self,
-        walker: &mut Walker,
+        walker: &mut Walker<'_>,
         packet: &Packet<'_>,
         reason: RoutingDrop,
     ) -> End {
@@ -60,7 +61,12 @@ impl Engine {
         End { at: At::Routing, why: Why::Routing(reason) }
     }
 
-    pub(crate) fn send_error(&mut self, walker: &mut Walker, packet: &Packet<'_>, error: &Error) {
+    pub(crate) fn send_error(
+        &mut self,
+        walker: &mut Walker<'_>,
+        packet: &Packet<'_>,
+        error: &Error,
+    ) {
         if !may_be_told(packet) {
             return;
         }
@@ -78,7 +84,7 @@ impl Engine {
 
     /// What the answer to the walking packet is to the tracker. It passes OUTPUT and POSTROUTING
     /// itself, where what its connection has collected is told.
-    fn state_of_answer(&mut self, walker: &mut Walker, bytes: &[u8]) -> CtState {
+    fn state_of_answer(&mut self, walker: &mut Walker<'_>, bytes: &[u8]) -> CtState {
         match walker.tracked.as_mut().map(|tracked| &mut tracked.flow) {
             Some(flow @ Flow::Confirmed(_)) => {
                 // A connection that is in the table already cannot fail to be confirmed.

@@ -50,10 +50,10 @@ pub(crate) struct Prepared {
 }
 
 /// What the walk knows of a packet besides its bytes.
-pub(crate) struct Walker {
+pub(crate) struct Walker<'a> {
     pub(crate) tracked: Option<Tracked>,
     /// Where the tracker will look, if the packet came in a burst.
-    pub(crate) approach: Option<Approach>,
+    pub(crate) approach: Option<&'a Approach>,
     pub(crate) now: Instant,
     pub(crate) port: Port,
     /// Length of the largest fragment, if it was put together.
@@ -62,8 +62,8 @@ pub(crate) struct Walker {
     pub(crate) incomplete: bool,
 }
 
-impl Walker {
-    pub(crate) fn new(now: Instant, port: Port) -> Walker {
+impl Walker<'_> {
+    pub(crate) fn new(now: Instant, port: Port) -> Self {
         Walker { tracked: None, approach: None, now, port, largest_piece: None, incomplete: false }
     }
 }
@@ -101,7 +101,7 @@ impl Engine {
         {
             return outcome;
         }
-        let approach = prepared.map(|known| known.approach);
+        let approach = prepared.map(|known| &known.approach);
         let mut walker = Walker { approach, ..Walker::new(arrival.now, arrival.port) };
         let layout = packet.layout();
         let ended = self.pass(&mut walker, &packet);
@@ -117,7 +117,7 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn pass(
         &mut self,
-        walker: &mut Walker,
+        walker: &mut Walker<'_>,
         packet: &Packet<'_>,
     ) -> Result<Verdict, End> {
         match walker.port {
@@ -129,7 +129,7 @@ impl Engine {
     #[inline(always)]
     fn from_outside(
         &mut self,
-        walker: &mut Walker,
+        walker: &mut Walker<'_>,
         packet: &Packet<'_>,
         ingress: InterfaceId,
     ) -> Result<Verdict, End> {
@@ -152,7 +152,8 @@ impl Engine {
         }
     }
 
-    fn from_host(&mut self, walker: &mut Walker, packet: &Packet<'_>) -> Result<Verdict, End> {
+    #[inline(never)]
+    fn from_host(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<Verdict, End> {
         let destination = packet.destination();
         let (egress, own) = (self.network.route(destination), self.network.is_own(destination));
         // The process that sends it is told, before any hook.
@@ -171,7 +172,7 @@ impl Engine {
 
     /// Runs the stages of a hook in order.
     #[inline(always)]
-    fn run(&mut self, hook: Hook, walker: &mut Walker, packet: &Packet<'_>) -> Result<(), End> {
+    fn run(&mut self, hook: Hook, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<(), End> {
         for stage in stages(hook) {
             match stage {
                 Stage::Track => self.track(hook, walker, packet)?,
@@ -182,7 +183,12 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn track(&mut self, hook: Hook, walker: &mut Walker, packet: &Packet<'_>) -> Result<(), End> {
+    fn track(
+        &mut self,
+        hook: Hook,
+        walker: &mut Walker<'_>,
+        packet: &Packet<'_>,
+    ) -> Result<(), End> {
         // What came round by the host itself has been tracked on its way out; only INVALID leaves
         // no trace on a packet, so that it is found and counted twice.
         if walker.tracked.as_ref().is_some_and(|tracked| tracked.state != CtState::Invalid) {
@@ -190,8 +196,11 @@ impl Engine {
         }
         let unverified = hook == Hook::Output || walker.incomplete;
         let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
-        let hint = walker.approach.as_ref();
-        let tracked = self.tracker.track_from(packet, at, Zone::DEFAULT, walker.now, hint);
+        let now = walker.now;
+        let tracked = match walker.approach {
+            Some(approach) => self.tracker.track_from(approach, packet, at, now),
+            None => self.tracker.track(packet, at, Zone::DEFAULT, now),
+        };
         let dropped = tracked.drop;
         walker.tracked = Some(tracked);
         match dropped {
@@ -201,7 +210,7 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn confirm(&mut self, walker: &mut Walker) -> Result<(), End> {
+    fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<(), End> {
         let Some(tracked) = &mut walker.tracked else { return Ok(()) };
         self.tracker
             .confirm(&mut tracked.flow)
@@ -211,7 +220,7 @@ impl Engine {
     #[inline(always)]
     pub(crate) fn outcome(
         &mut self,
-        walker: Walker,
+        walker: Walker<'_>,
         ended: Result<Verdict, End>,
         length: usize,
         in_pieces: bool,

@@ -71,11 +71,10 @@ impl Sum {
     /// The sum in 16 bits, not complemented. It is 0 only if nothing but zeros was added.
     #[inline]
     pub fn fold(self) -> u16 {
-        let sum = (self.0 & 0xffff_ffff) + (self.0 >> 32);
-        let sum = (sum & 0xffff_ffff) + (sum >> 32);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
-        let sum = (sum & 0xffff) + (sum >> 16);
+        // Adding a number to itself with its halves exchanged leaves the sum of the halves, carry
+        // and all, in the upper one.
+        let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
+        let sum = sum.wrapping_add(sum.rotate_left(16)) >> 16;
         u16::from_be(sum as u16)
     }
 
