@@ -150,8 +150,7 @@ fn worker(args: &BenchArgs, connections: u32) -> Result<Figures, BenchError> {
     let (engine, huge) = memory::engine(config(args, connections + spare));
     let now = Instant::from_secs(1_000_000);
     let burst = usize::from(args.burst);
-    let mut worker =
-        Worker { engine, maker, batch, burst, connections, now, random, wrong: None };
+    let mut worker = Worker { engine, maker, batch, burst, connections, now, random, wrong: None };
     worker.fill();
     let used = memory::resident().saturating_sub(resident);
     let budget = Duration::from_secs_f64(args.seconds);
@@ -233,11 +232,8 @@ impl Worker {
                         fresh += 1;
                     } else {
                         let connection = self.random.below(self.connections);
-                        let way = if self.random.next() & 1 == 0 {
-                            Way::Original
-                        } else {
-                            Way::Reply
-                        };
+                        let way =
+                            if self.random.next() & 1 == 0 { Way::Original } else { Way::Reply };
                         self.batch.push(&self.maker, connection, way);
                     }
                 }

@@ -3,11 +3,16 @@
 //! A replay reads what somebody captured, drives the engine with it on the capture's own clock,
 //! and says what the kernel would have done. The parts, in the order a packet meets them:
 //!
-//! - [`config`]: `gateway.toml`, the machine a replay stands in for;
+//! - [`config`]: `gateway.toml`, and [`machine`], what it says as the engine takes it;
 //! - [`capture`]: pcap and pcapng, plain or compressed, as a stream of IP packets;
 //! - [`merge`]: several captures as one stream in the order of time;
-//! - [`describe`]: one packet, one line, in tcpdump's manner;
-//! - [`write`]: pcapng of what left the machine.
+//! - [`run`]: the loop, which hands each packet to the engine and what came of it to a sink;
+//! - [`entrance`]: where a packet entered the machine, and [`sighting`]: what left it and is no input;
+//! - [`numbering`]: the connections' numbers;
+//! - [`text`] and [`trace`]: what came of it for people and for programs, [`describe`]: one packet,
+//!   one line, in tcpdump's manner;
+//! - [`summary`]: the numbers of all of it;
+//! - [`leaving`] and [`write`]: pcapng of what left the machine.
 //!
 //! Files are untrusted: no byte of one can make this crate panic, loop or take memory without
 //! bound. Reading a packet, describing it and writing it allocate nothing once the buffers are
@@ -16,7 +21,16 @@
 pub mod capture;
 pub mod config;
 pub mod describe;
+pub mod entrance;
+pub mod leaving;
+pub mod machine;
 pub mod merge;
+pub mod numbering;
+pub mod run;
+pub mod sighting;
+pub mod summary;
+pub mod text;
+pub mod trace;
 pub mod write;
 
 #[cfg(test)]

@@ -39,8 +39,7 @@ pub(super) struct Maker {
 /// NOP, NOP, timestamps.
 const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1];
 /// MSS, SACK permitted, timestamps, NOP, window scale.
-const SYN_OPTIONS: [u8; 20] =
-    [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
+const SYN_OPTIONS: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
 
 impl Maker {
     pub(super) fn new(proto: Proto, ipv6: bool) -> Maker {
@@ -166,9 +165,7 @@ fn tcp(way: Way, source: (IpAddr, u16), destination: (IpAddr, u16)) -> Vec<u8> {
         Way::First => (TcpFlags::SYN, CLIENT, 0, &SYN_OPTIONS, &[]),
         Way::Answer => (TcpFlags::SYN | TcpFlags::ACK, SERVER, CLIENT + 1, &SYN_OPTIONS, &[]),
         Way::Handshake => (ack_and_push, CLIENT + 1, SERVER + 1, &TIMESTAMPS, &data),
-        Way::Original => {
-            (ack_and_push, CLIENT + 1, SERVER + 1 + LENGTH, &TIMESTAMPS, &data)
-        }
+        Way::Original => (ack_and_push, CLIENT + 1, SERVER + 1 + LENGTH, &TIMESTAMPS, &data),
         Way::Reply => (ack_and_push, SERVER + 1, CLIENT + 1 + LENGTH, &TIMESTAMPS, &data),
     };
     compose::tcp(&Tcp {

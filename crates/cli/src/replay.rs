@@ -1,0 +1,228 @@
+//! `stateward replay`: captures through the engine, and what is printed of it.
+
+mod args;
+
+use std::io::{self, Write};
+
+use stateward_conntrack::text::{DumpLine, ExpectLine, ExpectProcLine, Output, ProcLine};
+use stateward_replay::capture::Capture;
+use stateward_replay::config::Config;
+use stateward_replay::leaving::Leaving;
+use stateward_replay::machine::{self, Machine};
+use stateward_replay::run::{Input, Meanwhile, Replay, Sink, Step};
+use stateward_replay::text::{Lines, Report, Wanted};
+use stateward_replay::trace::{End, JsonLines};
+
+pub(crate) use self::args::ReplayArgs;
+use self::args::{Format, Source};
+use crate::error::Failure;
+use crate::output;
+use crate::progress::Progress;
+
+/// Replays.
+pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
+    let machine = machine(args)?;
+    let sources = args.sources();
+    let inputs = open(&sources)?;
+    let mut replay = Replay::new(machine, inputs, !args.host.is_empty()).map_err(|name| {
+        let hint = "the interfaces of the machine stand in the configuration".to_owned();
+        Failure::usage(format!("--in: the machine has no interface `{name}`"), Some(hint))
+    })?;
+    let mut progress = Progress::new(sources.iter().map(|source| source.file), args.is_silent());
+    let mut leaving = leaving(args)?;
+    let out = output::stdout();
+    match args.format {
+        Format::Json => json(args, &mut replay, &sources, out, leaving.as_mut(), &mut progress),
+        Format::Text => text(args, &mut replay, out, leaving.as_mut(), &mut progress),
+    }
+    .map_err(Failure::output)?;
+    progress.finish();
+    if let Some(leaving) = leaving {
+        leaving.finish().map_err(Failure::output)?;
+    }
+    let packets = replay.summary().packets;
+    match replay.into_errors() {
+        none if none.is_empty() => Ok(()),
+        errors => Err(Failure::captures(&errors, packets)),
+    }
+}
+
+/// The machine that the arguments describe.
+fn machine(args: &ReplayArgs) -> Result<Machine, Failure> {
+    let own = args.host.iter().copied();
+    let mut machine = match &args.config {
+        None => Machine::transparent(own),
+        Some(file) => {
+            let config = Config::load(file)?;
+            if !config.interfaces.is_empty() && !args.host.is_empty() {
+                let hint = "its addresses are those of its interfaces".to_owned();
+                let message = format!("--host: {} describes the machine", file.display());
+                return Err(Failure::usage(message, Some(hint)));
+            }
+            Machine::from_config(&config, own)?
+        }
+    };
+    for assignment in &args.sysctl {
+        machine.set(&assignment.name, &assignment.value).map_err(|error| {
+            let message = format!("--sysctl {}: {error}", assignment.name);
+            Failure::usage(message, machine::hint(&assignment.name, error))
+        })?;
+    }
+    Ok(machine)
+}
+
+fn open(sources: &[Source<'_>]) -> Result<Vec<Input>, Failure> {
+    sources
+        .iter()
+        .map(|source| {
+            let capture = Capture::open(source.file)?;
+            Ok(Input { capture, interface: source.interface.map(str::to_owned) })
+        })
+        .collect()
+}
+
+fn leaving(args: &ReplayArgs) -> Result<Option<Leaving>, Failure> {
+    let Some(file) = &args.write else { return Ok(None) };
+    Leaving::create(file)
+        .map(Some)
+        .map_err(|error| Failure::usage(format!("cannot write {file}: {error}"), None))
+}
+
+fn text(
+    args: &ReplayArgs,
+    replay: &mut Replay,
+    out: Box<dyn Write>,
+    leaving: Option<&mut Leaving>,
+    progress: &mut Progress,
+) -> io::Result<()> {
+    let wanted = args.wanted();
+    let mut lines = Lines::new(out, wanted, output::colour(args.color));
+    if wanted == Wanted::NOTHING && leaving.is_none() {
+        count(replay, progress);
+    } else {
+        follow(replay, &mut Both { first: &mut lines, leaving }, progress)?;
+    }
+    progress.finish();
+    let out = lines.get_mut();
+    let mut sections = Sections { out, begun: wanted != Wanted::NOTHING };
+    if args.table {
+        sections.begin()?;
+        table(replay, sections.out)?;
+    }
+    if args.expectations {
+        sections.begin()?;
+        expectations(replay, sections.out)?;
+    }
+    if args.proc {
+        sections.begin()?;
+        proc(replay, sections.out)?;
+    }
+    if args.has_summary() {
+        sections.begin()?;
+        write!(sections.out, "{}", Report(replay))?;
+    }
+    sections.out.flush()
+}
+
+fn json(
+    args: &ReplayArgs,
+    replay: &mut Replay,
+    sources: &[Source<'_>],
+    out: Box<dyn Write>,
+    leaving: Option<&mut Leaving>,
+    progress: &mut Progress,
+) -> io::Result<()> {
+    let captures = sources.iter().map(|source| source.file.to_owned()).collect();
+    let mut lines = JsonLines::new(out, captures);
+    if args.quiet && leaving.is_none() {
+        count(replay, progress);
+    } else {
+        follow(replay, &mut Both { first: &mut lines, leaving }, progress)?;
+    }
+    progress.finish();
+    lines.end(&End::of(replay, !args.quiet))
+}
+
+/// Every packet, told.
+fn follow(replay: &mut Replay, sink: &mut dyn Sink, progress: &mut Progress) -> io::Result<()> {
+    replay.set_listening(true);
+    while replay.step(sink)? {
+        progress.tick(replay);
+    }
+    Ok(())
+}
+
+/// Every packet, only counted.
+fn count(replay: &mut Replay, progress: &mut Progress) {
+    while replay.burst() {
+        progress.tick(replay);
+    }
+}
+
+/// What is printed, and what is written to a capture.
+struct Both<'a> {
+    first: &'a mut dyn Sink,
+    leaving: Option<&'a mut Leaving>,
+}
+
+impl Sink for Both<'_> {
+    fn packet(&mut self, step: &Step<'_>) -> io::Result<()> {
+        self.first.packet(step)?;
+        self.leaving.as_mut().map_or(Ok(()), |leaving| leaving.packet(step))
+    }
+
+    fn meanwhile(&mut self, meanwhile: &Meanwhile<'_>) -> io::Result<()> {
+        self.first.meanwhile(meanwhile)?;
+        self.leaving.as_mut().map_or(Ok(()), |leaving| leaving.meanwhile(meanwhile))
+    }
+}
+
+/// Parts of the output, with an empty line between two.
+struct Sections<'a> {
+    out: &'a mut dyn Write,
+    begun: bool,
+}
+
+impl Sections<'_> {
+    fn begin(&mut self) -> io::Result<()> {
+        if std::mem::replace(&mut self.begun, true) {
+            writeln!(self.out)?;
+        }
+        Ok(())
+    }
+}
+
+/// As `conntrack -L`.
+fn table(replay: &Replay, out: &mut dyn Write) -> io::Result<()> {
+    let (tracker, now) = (replay.engine().tracker(), replay.now());
+    for (_, id) in replay.table() {
+        if let Some(record) = tracker.get(id) {
+            let line = DumpLine { record: &record, now, uses: 1, output: Output::default() };
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
+}
+
+/// As `conntrack -L expect`.
+fn expectations(replay: &Replay, out: &mut dyn Write) -> io::Result<()> {
+    let now = replay.now();
+    for expectation in replay.engine().tracker().expectations().iter() {
+        writeln!(out, "{}", ExpectLine { expectation, now, timestamp: false })?;
+    }
+    Ok(())
+}
+
+/// As /proc/net/nf_conntrack, and behind it /proc/net/nf_conntrack_expect.
+fn proc(replay: &Replay, out: &mut dyn Write) -> io::Result<()> {
+    let (tracker, now) = (replay.engine().tracker(), replay.now());
+    for (_, id) in replay.table() {
+        if let Some(record) = tracker.get(id) {
+            writeln!(out, "{}", ProcLine { record: &record, now, uses: 2 })?;
+        }
+    }
+    for expectation in tracker.expectations().iter() {
+        writeln!(out, "{}", ExpectProcLine { expectation, now })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Where a packet entered the machine, and whether it was recorded as it came or as it left.
+//!
+//! In this order, the first that knows decides:
+//!
+//! 1. the capture: the interface's name in pcapng, if the machine has such an interface (`local` is the
+//!    machine itself), and the direction that pcapng and Linux cooked captures record;
+//! 2. the user, who says by which interface the packets of a file came in (`--in`);
+//! 3. routing: the interface that leads back to the packet's source.
+//!
+//! A source address of the machine's own makes a packet local output, unless the capture says that it came
+//! in. Without routing the machine has whatever interfaces the captures name, and `eth0` for those that
+//! name none.
+
+use stateward_engine::route::{Network, Routing};
+use stateward_engine::{InterfaceId, Port};
+use stateward_wire::Packet;
+
+use crate::capture::{Captured, Direction, Interface};
+use crate::machine::DEFAULT_MTU;
+
+/// What the machine itself is called as an interface.
+pub const LOCAL: &str = "local";
+/// The interface of captures that name none, without routing.
+const UNNAMED: &str = "eth0";
+/// The loopback device and its MTU.
+const LOOPBACK: (&str, u32) = ("lo", 65_536);
+
+/// Where and how a packet was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Where it enters.
+    pub port: Port,
+    /// The interface it was recorded on, if that is known.
+    pub recorded: Option<InterfaceId>,
+    /// Which way it went there.
+    pub way: Way,
+}
+
+/// Which way a packet was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// On its way in, or nobody knows.
+    In,
+    /// On its way out: it may be a sighting.
+    Out,
+    /// It was for another machine on the link: this one did not take it.
+    Elsewhere,
+}
+
+/// What is known about the captures' interfaces.
+#[derive(Debug)]
+pub struct Entrance {
+    interfaces: Vec<Named>,
+    routing: Routing,
+    /// The machine has addresses of its own.
+    has_addresses: bool,
+    captures: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Named {
+    name: String,
+    mtu: u32,
+}
+
+/// What is known about one capture.
+#[derive(Debug, Default)]
+struct Known {
+    given: Option<Port>,
+    /// By [`InterfaceRef`](crate::capture::InterfaceRef), as far as asked for.
+    by_name: Vec<Option<Port>>,
+}
+
+impl Entrance {
+    /// For a machine, and captures whose packets came in where the user says, if the user says so.
+    ///
+    /// # Errors
+    /// With the name, if the user names an interface that the machine has not.
+    pub fn new(network: &Network, given: &[Option<String>], own: bool) -> Result<Self, String> {
+        let named = |known: &stateward_engine::route::Interface| Named {
+            name: known.name.clone(),
+            mtu: known.mtu,
+        };
+        let mut entrance = Self {
+            interfaces: network.interfaces().iter().map(named).collect(),
+            routing: network.routing(),
+            has_addresses: own,
+            captures: Vec::new(),
+        };
+        for name in given {
+            let given = match name {
+                Some(name) => Some(entrance.port(name).ok_or_else(|| name.clone())?),
+                None => None,
+            };
+            entrance.captures.push(Known { given, by_name: Vec::new() });
+        }
+        Ok(entrance)
+    }
+
+    /// The name of an interface.
+    pub fn name(&self, id: InterfaceId) -> &str {
+        self.interfaces.get(usize::from(id.0)).map_or(UNNAMED, |known| &known.name)
+    }
+
+    /// Where a packet enters, by name.
+    pub fn port_name(&self, port: Port) -> &str {
+        match port {
+            Port::Local => LOCAL,
+            Port::Interface(id) => self.name(id),
+        }
+    }
+
+    /// The longest packet that an interface carries.
+    pub fn mtu(&self, port: Port) -> u32 {
+        match port {
+            Port::Local => DEFAULT_MTU,
+            Port::Interface(id) => {
+                self.interfaces.get(usize::from(id.0)).map_or(DEFAULT_MTU, |known| known.mtu)
+            }
+        }
+    }
+
+    /// Where a packet of the capture at a position enters.
+    pub fn of(
+        &mut self,
+        network: &Network,
+        position: usize,
+        interfaces: &[Interface],
+        captured: &Captured<'_>,
+    ) -> Entry {
+        let recorded = self.recorded(position, interfaces, captured);
+        let way = match captured.direction {
+            Some(Direction::Out) => Way::Out,
+            // Without routing nothing is known of the machine's own place on the link.
+            Some(Direction::OtherHost) if self.routing != Routing::Off => Way::Elsewhere,
+            Some(Direction::In | Direction::OtherHost) | None => Way::In,
+        };
+        let port = match (recorded, captured.direction) {
+            (Some(Port::Local), _) => Port::Local,
+            (_, Some(Direction::Out)) if !self.has_addresses => Port::Local,
+            (_, Some(Direction::Out) | None) if self.is_from_here(network, captured.bytes) => {
+                Port::Local
+            }
+            // It left here: where it came in was not recorded.
+            (Some(_), Some(Direction::Out)) if self.routing != Routing::Off => {
+                self.route_back(network, captured.bytes)
+            }
+            (Some(port), _) => port,
+            (None, _) => self.route_back(network, captured.bytes),
+        };
+        let recorded = match recorded {
+            Some(Port::Interface(id)) => Some(id),
+            Some(Port::Local) | None => None,
+        };
+        Entry { port, recorded, way }
+    }
+
+    /// Where the packet was recorded: what the capture says, then what the user says.
+    fn recorded(
+        &mut self,
+        position: usize,
+        interfaces: &[Interface],
+        captured: &Captured<'_>,
+    ) -> Option<Port> {
+        let known = self.captures.get(position)?;
+        let index = captured.interface.0 as usize;
+        if let Some(port) = known.by_name.get(index) {
+            return *port;
+        }
+        // Interfaces only ever come to the end of a capture's list.
+        for number in known.by_name.len()..=index {
+            let name = interfaces.get(number).and_then(|interface| interface.name.as_deref());
+            let port = self.resolve(position, name);
+            self.captures.get_mut(position)?.by_name.push(port);
+        }
+        self.captures.get(position)?.by_name.get(index).copied().flatten()
+    }
+
+    fn resolve(&mut self, position: usize, name: Option<&str>) -> Option<Port> {
+        let given = self.captures.get(position).and_then(|known| known.given);
+        match self.routing {
+            Routing::Off => given.or_else(|| self.port(name.unwrap_or(UNNAMED))),
+            _ => name.and_then(|name| self.port(name)).or(given),
+        }
+    }
+
+    /// The interface of a name; without routing there is one as soon as it is named.
+    fn port(&mut self, name: &str) -> Option<Port> {
+        if name == LOCAL {
+            return Some(Port::Local);
+        }
+        let position = match self.interfaces.iter().position(|known| known.name == name) {
+            Some(position) => position,
+            None if self.routing == Routing::Off => {
+                let mtu = if name == LOOPBACK.0 { LOOPBACK.1 } else { DEFAULT_MTU };
+                self.interfaces.push(Named { name: name.to_owned(), mtu });
+                self.interfaces.len() - 1
+            }
+            None => return None,
+        };
+        Some(Port::Interface(InterfaceId(u16::try_from(position).unwrap_or(u16::MAX))))
+    }
+
+    fn is_from_here(&self, network: &Network, bytes: &[u8]) -> bool {
+        self.has_addresses
+            && Packet::parse_cut(bytes).is_ok_and(|packet| network.is_own(packet.source()))
+    }
+
+    /// The interface that leads back to the source; the first one if none does.
+    fn route_back(&self, network: &Network, bytes: &[u8]) -> Port {
+        let source = Packet::parse_cut(bytes).ok().map(|packet| packet.source());
+        let back = source.and_then(|source| network.route(source));
+        Port::Interface(back.unwrap_or(InterfaceId(0)))
+    }
+}

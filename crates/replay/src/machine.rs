@@ -1,0 +1,212 @@
+//! The machine that a replay stands in for: its settings and its network.
+//!
+//! With a configuration that describes interfaces, packets are routed as that machine would route them.
+//! Without, routing is off: there are only the interfaces that the captures name, everything transits, and
+//! the machine has no addresses but those the user says it has.
+
+use std::net::IpAddr;
+
+use stateward_conntrack::{Span, SysctlError, Sysctls};
+use stateward_engine::defrag::Limits;
+use stateward_engine::route::{Interface, Network, Route, Routing};
+use stateward_engine::{self as engine, InterfaceId};
+
+use crate::config::{Config, ConfigError};
+
+/// The MTU of an interface that nothing is known about.
+pub const DEFAULT_MTU: u32 = 1500;
+
+/// See the module's essay.
+pub struct Machine {
+    /// Settings of connection tracking.
+    pub sysctls: Sysctls,
+    /// Settings of IPv4 reassembly.
+    pub ipv4_fragments: Limits,
+    /// Interfaces, addresses, routes.
+    pub network: Network,
+}
+
+impl Machine {
+    /// A machine about which nothing is known but that it has these addresses.
+    pub fn transparent(own: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self {
+            sysctls: Sysctls::default(),
+            ipv4_fragments: Limits::IPV4,
+            network: Network::transparent(Vec::new(), own),
+        }
+    }
+
+    /// The machine a configuration describes. One without interfaces describes settings alone; the
+    /// machine is transparent then and has the addresses `own`.
+    ///
+    /// # Errors
+    /// When it sets a sysctl that there is not, or to a value the kernel would refuse.
+    pub fn from_config(
+        config: &Config,
+        own: impl IntoIterator<Item = IpAddr>,
+    ) -> Result<Self, ConfigError> {
+        let mut machine = Self::transparent(own);
+        if !config.interfaces.is_empty() {
+            machine.network = network(config);
+        }
+        for sysctl in &config.sysctls {
+            machine.set(&sysctl.name, &sysctl.value).map_err(|error| {
+                let message = format!("`{}`: {error}", sysctl.name);
+                ConfigError {
+                    hint: hint(&sysctl.name, error),
+                    ..config.sysctl_error(sysctl, message)
+                }
+            })?;
+        }
+        Ok(machine)
+    }
+
+    /// Sets a sysctl.
+    ///
+    /// # Errors
+    /// When there is none of this name, or the kernel would refuse the value.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
+        let dotted = name.trim().replace('/', ".");
+        match dotted.strip_prefix("net.ipv4.ipfrag_") {
+            Some(of_fragments) => self.set_fragments(of_fragments, value),
+            None => self.sysctls.set(name, value),
+        }
+    }
+
+    fn set_fragments(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
+        let number: u64 = value.trim().parse().map_err(|_| SysctlError::NotANumber)?;
+        let within = |maximum: u64| {
+            let small = u32::try_from(number.min(maximum)).unwrap_or(u32::MAX);
+            let fits = number <= maximum;
+            if fits { Ok(small) } else { Err(SysctlError::OutOfRange { minimum: 0, maximum }) }
+        };
+        match name {
+            "time" => self.ipv4_fragments.timeout = Span::secs(within(i32::MAX as u64)?),
+            "max_dist" => self.ipv4_fragments.max_distance = within(i32::MAX as u64)?,
+            "high_thresh" => self.ipv4_fragments.high_threshold = number,
+            _ => return Err(SysctlError::Unknown),
+        }
+        Ok(())
+    }
+
+    /// An engine for this machine. Unfinished checksums are right: a capture may have been made on the
+    /// sending host.
+    pub fn engine(self) -> engine::Engine {
+        let tracker = stateward_conntrack::Config {
+            sysctls: self.sysctls,
+            unfinished: stateward_conntrack::Unfinished::Good,
+            ..stateward_conntrack::Config::default()
+        };
+        let ipv4_fragments = Some(self.ipv4_fragments);
+        engine::Engine::new(engine::Config { tracker, network: self.network, ipv4_fragments })
+    }
+}
+
+fn network(config: &Config) -> Network {
+    let interfaces: Vec<_> = config
+        .interfaces
+        .iter()
+        .map(|known| Interface {
+            name: known.name.clone(),
+            addresses: known.addresses.clone(),
+            mtu: known.mtu.unwrap_or(DEFAULT_MTU),
+        })
+        .collect();
+    let number = |name: &str| {
+        let position = interfaces.iter().position(|interface| interface.name == name);
+        position.and_then(|position| u16::try_from(position).ok()).map(InterfaceId)
+    };
+    let routes: Vec<_> = config
+        .routes
+        .iter()
+        // The configuration was refused if a route leads through an interface that is not there.
+        .filter_map(|route| Some(Route { to: route.to, dev: number(&route.dev)?, via: route.via }))
+        .collect();
+    let routing = match config.forward {
+        Some(false) => Routing::Host,
+        Some(true) | None => Routing::Forwarding,
+    };
+    Network::new(interfaces, &routes, routing)
+}
+
+/// What to do about a sysctl that was refused.
+pub fn hint(name: &str, error: SysctlError) -> Option<String> {
+    if error != SysctlError::Unknown {
+        return None;
+    }
+    if matches!(name, "net.ipv4.ip_forward" | "net.ipv6.conf.all.forwarding") {
+        return Some("say `forward = true` or `forward = false` in the configuration".into());
+    }
+    let known = |name: &str| format!("net.netfilter.nf_conntrack_{name}");
+    let nearest = Sysctls::NAMES
+        .iter()
+        .map(|short| (known(short), distance(name, short)))
+        .max_by(|a, b| a.1.total_cmp(&b.1));
+    match nearest {
+        Some((nearest, likeness)) if likeness > 0.85 => Some(format!("{nearest}?")),
+        _ => Some("names are those of `sysctl -a`, as net.netfilter.nf_conntrack_tcp_loose".into()),
+    }
+}
+
+/// How much the end of a name is like a sysctl's, 0 to 1.
+fn distance(name: &str, short: &str) -> f64 {
+    let dotted = name.replace('/', ".");
+    let tail = dotted.rsplit('.').next().unwrap_or_default();
+    strsim::jaro_winkler(tail.trim_start_matches("nf_conntrack_"), short)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn refused(text: &str) -> ConfigError {
+        let config = Config::parse(Path::new("gateway.toml"), text).unwrap();
+        Machine::from_config(&config, []).err().unwrap()
+    }
+
+    #[test]
+    fn sysctls_of_a_configuration_are_refused_at_their_place() {
+        let error = refused("[sysctl]\n\"net.netfilter.nf_conntrack_tcp_lose\" = 0\n");
+        let place = error.place.clone().unwrap();
+        assert_eq!(
+            (place.line, error.hint.as_deref()),
+            (2, Some("net.netfilter.nf_conntrack_tcp_loose?"))
+        );
+        assert!(error.to_string().contains("no such sysctl"), "{error}");
+        let error = refused("[sysctl]\n\"net.netfilter.nf_conntrack_acct\" = 2\n");
+        assert!(error.to_string().contains("out of range: 0 to 1"), "{error}");
+    }
+
+    #[test]
+    fn settings_of_reassembly_are_taken() {
+        let mut machine = Machine::transparent([]);
+        machine.set("net.ipv4.ipfrag_time", "5").unwrap();
+        machine.set("net/ipv4/ipfrag_high_thresh", "1").unwrap();
+        assert_eq!(machine.ipv4_fragments.timeout, Span::secs(5));
+        assert_eq!(machine.ipv4_fragments.high_threshold, 1);
+        assert_eq!(machine.set("net.ipv4.ipfrag_secret", "1"), Err(SysctlError::Unknown));
+        assert_eq!(machine.set("net.ipv4.ipfrag_time", "x"), Err(SysctlError::NotANumber));
+    }
+
+    #[test]
+    fn interfaces_and_routes_make_a_router() {
+        let text = "
+            [[interface]]
+            name = \"lan0\"
+            addresses = [\"192.168.1.1/24\"]
+            [[interface]]
+            name = \"wan0\"
+            addresses = [\"203.0.113.1/24\"]
+            [[route]]
+            to = \"default\"
+            dev = \"wan0\"
+        ";
+        let config = Config::parse(Path::new("gateway.toml"), text).unwrap();
+        let network = Machine::from_config(&config, []).unwrap().network;
+        assert_eq!(network.routing(), Routing::Forwarding);
+        assert_eq!(network.route("198.51.100.7".parse().unwrap()), Some(InterfaceId(1)));
+        assert!(network.is_own("192.168.1.1".parse().unwrap()));
+    }
+}

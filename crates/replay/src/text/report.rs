@@ -1,0 +1,140 @@
+//! The summary for people.
+
+use std::fmt;
+
+use stateward_conntrack::Instant;
+
+use super::{Clock, Date, NANOS_PER_DAY};
+use crate::capture::Counters;
+use crate::run::Replay;
+use crate::summary::{STATES, Summary, Verdicts};
+
+/// The summary of a replay, several lines.
+pub struct Report<'a>(pub &'a Replay);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let summary = self.0.summary();
+        headline(f, summary)?;
+        let states = STATES.iter().map(|state| state.name()).zip(summary.states);
+        column(f, "State", states)?;
+        column(f, "Verdict", verdicts(&summary.verdicts))?;
+        column(f, "INVALID because of", summary.invalid.sorted())?;
+        column(f, "Dropped because of", summary.dropped.sorted())?;
+        let statistics = self.0.engine().tracker().statistics();
+        column(f, "Table full", [("early_drop", statistics.early_drop)])?;
+        column(f, "The capture", self.capture())
+    }
+}
+
+impl Report<'_> {
+    /// What the captures held that no kernel saw like that.
+    fn capture(&self) -> [(&'static str, u64); 7] {
+        let summary = self.0.summary();
+        let sum = |of: fn(Counters) -> u64| {
+            self.0.merge().captures().map(|capture| of(capture.counters())).sum()
+        };
+        [
+            ("checksums left to the network card, taken for right", summary.unfinished),
+            ("packets cut by the snap length, unverified", summary.cut),
+            ("packets longer than the MTU (offload or jumbo frames)", summary.superpackets),
+            ("packets whose time ran backwards, raised to the latest", summary.backwards),
+            ("ARP frames, passed over", sum(|counters| counters.arp)),
+            ("frames of other protocols, passed over", sum(|counters| counters.not_ip)),
+            ("frames too short for IP, passed over", sum(|counters| counters.short)),
+        ]
+    }
+}
+
+fn verdicts(verdicts: &Verdicts) -> [(&'static str, u64); 7] {
+    let Verdicts { forward, input, output, drop, held, seen, malformed } = *verdicts;
+    [
+        ("forward", forward),
+        ("input", input),
+        ("output", output),
+        ("drop", drop),
+        ("held", held),
+        ("seen", seen),
+        ("malformed", malformed),
+    ]
+}
+
+fn headline(f: &mut fmt::Formatter<'_>, summary: &Summary) -> fmt::Result {
+    let (packets, connections) = (summary.packets, summary.connections);
+    write!(f, "{} packet{}", Grouped(packets), plural(packets))?;
+    if let Some((first, last)) = summary.span {
+        let seconds = first.until(last).0 as f64 / 1e9;
+        write!(f, " in {seconds:.3} s ({} to {})", Moment(first), Moment(last))?;
+    }
+    write!(f, ", {} connection{}", Grouped(connections), plural(connections))?;
+    writeln!(f, ", at most {} at a time", Grouped(summary.peak))
+}
+
+/// Lines of what is not zero, under a heading.
+fn column(
+    f: &mut fmt::Formatter<'_>,
+    heading: &str,
+    lines: impl IntoIterator<Item = (&'static str, u64)>,
+) -> fmt::Result {
+    let mut lines = lines.into_iter().filter(|&(_, count)| count > 0).peekable();
+    if lines.peek().is_none() {
+        return Ok(());
+    }
+    writeln!(f, "{heading}")?;
+    lines.try_for_each(|(word, count)| writeln!(f, "{:>14}  {word}", Grouped(count).to_string()))
+}
+
+fn plural(count: u64) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// A number with commas between thousands.
+pub struct Grouped(pub u64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        let mut left = digits.len();
+        for digit in digits.chars() {
+            write!(f, "{digit}")?;
+            left -= 1;
+            if left > 0 && left.is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Date and time to the millisecond.
+struct Moment(Instant);
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(Instant(nanos)) = *self;
+        let clock = Clock(nanos).to_string();
+        let clock = clock.get(..12).unwrap_or(&clock);
+        let date = Date(nanos / NANOS_PER_DAY).to_string();
+        write!(f, "{} {clock} UTC", date.trim_end_matches(" UTC"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        let grouped = |number| Grouped(number).to_string();
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1000), "1,000");
+        assert_eq!(grouped(u64::MAX), "18,446,744,073,709,551,615");
+    }
+
+    #[test]
+    fn a_moment_is_a_date_and_a_time() {
+        let moment = Moment(Instant(1_795_206_875_508_562_999)).to_string();
+        assert_eq!(moment, "2026-11-20 17:14:35.508 UTC");
+    }
+}
