@@ -1,2 +1,132 @@
-//! `testkit judge` …
-fn main() {}
+//! `testkit judge` holds random dialogues before the running kernel and the engine, for as long as is
+//! wanted; `testkit hold` replays kept cases and tells what both sides did.
+
+#[cfg(not(target_os = "linux"))]
+fn main() {
+    eprintln!("the judge is the Linux kernel: there is none here");
+    std::process::exit(2);
+}
+
+#[cfg(target_os = "linux")]
+fn main() -> std::process::ExitCode {
+    linux::main()
+}
+
+#[cfg(target_os = "linux")]
+mod linux {
+    use std::error::Error;
+    use std::fs;
+    use std::io::{IsTerminal, Write, stderr};
+    use std::process::ExitCode;
+    use std::time::{Duration, Instant};
+
+    use testkit::dialogue::{Plan, Protocol};
+    use testkit::judge::{Campaign, Judge, Until, case};
+    use testkit::kernel;
+
+    const USAGE: &str = "\
+usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NAME…]]
+                     [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--keep DIRECTORY]
+       testkit hold [--tell] CASE…";
+
+    pub(super) fn main() -> ExitCode {
+        let words: Vec<String> = std::env::args().skip(1).collect();
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let result = match words.as_slice() {
+            ["judge", options @ ..] => judge(options),
+            ["hold", "--tell", files @ ..] => hold(files, true),
+            ["hold", files @ ..] => hold(files, false),
+            _ => Err(USAGE.into()),
+        };
+        match result {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::from(2)
+            }
+        }
+    }
+
+    struct Options {
+        until: Until,
+        seed: u64,
+        plan: Plan,
+        keep: Option<String>,
+    }
+
+    fn options(words: &[&str]) -> Result<Options, Box<dyn Error>> {
+        let until = Until::Time(Duration::from_secs(60));
+        let mut options = Options { until, seed: 1, plan: Plan::default(), keep: None };
+        for pair in words.chunks(2) {
+            let [name, value] = pair else { return Err(USAGE.into()) };
+            match *name {
+                "--minutes" => {
+                    options.until =
+                        Until::Time(Duration::from_secs_f64(value.parse::<f64>()? * 60.0));
+                }
+                "--packets" => options.until = Until::Packets(value.parse()?),
+                "--seed" => options.seed = value.parse()?,
+                "--length" => options.plan.packets = value.parse()?,
+                "--spoilt" => options.plan.spoilt = *value != "no",
+                "--keep" => options.keep = Some((*value).to_owned()),
+                "--family" => options.plan.families = [*value != "6", *value != "4"],
+                "--protocol" => {
+                    let names = value.split(',').map(str::parse::<Protocol>);
+                    options.plan.protocols = names.collect::<Result<_, _>>()?;
+                }
+                _ => return Err(USAGE.into()),
+            }
+        }
+        Ok(options)
+    }
+
+    fn judge(words: &[&str]) -> Result<bool, Box<dyn Error>> {
+        let options = options(words)?;
+        kernel::available()?;
+        let mut campaign = Campaign::new(options.plan, options.seed)?;
+        let progress = stderr().is_terminal();
+        let mut told = Instant::now();
+        campaign.run(options.until, |campaign| {
+            if progress && told.elapsed() > Duration::from_millis(500) {
+                told = Instant::now();
+                // A progress line that cannot be written is not missed.
+                let _ = write!(stderr(), "\r{campaign}\x1b[K");
+            }
+        })?;
+        if progress {
+            eprintln!();
+        }
+        for (kind, finding) in campaign.found() {
+            println!(
+                "seed {}, {} dialogues: {kind}\n{}",
+                finding.seed,
+                finding.count,
+                finding.case()
+            );
+            if let Some(directory) = &options.keep {
+                fs::write(format!("{directory}/{}.txt", finding.name()), finding.case())?;
+            }
+        }
+        println!("{}{campaign}", campaign.coverage());
+        Ok(campaign.found().next().is_none())
+    }
+
+    fn hold(files: &[&str], tell: bool) -> Result<bool, Box<dyn Error>> {
+        kernel::available()?;
+        let mut judge = Judge::new()?;
+        let mut equal = true;
+        for file in files {
+            let text = fs::read_to_string(file).map_err(|error| format!("{file}: {error}"))?;
+            let dialogue = case::read(&text).map_err(|error| format!("{file}: {error}"))?;
+            if tell {
+                println!("{file}\n{}", judge.tell(&dialogue)?);
+            }
+            for difference in judge.hold(&dialogue)? {
+                println!("{file}: {difference}");
+                equal = false;
+            }
+        }
+        Ok(equal)
+    }
+}

@@ -1,0 +1,322 @@
+//! Random dialogues: what goes through a machine in the middle, good and hostile, from a seed.
+//!
+//! A [`Dialogue`] is a list of packets with the port each enters by, and the settings under which it
+//! is held. It comes from a few *flows* that take turns. A flow models both ends of one conversation
+//! and mostly says what they would; at a seeded rate it says what an attacker, a broken host or a bad
+//! link would. Some flows quote what others have said (ICMP errors). What a flow says may then be
+//! spoilt on the IP level, whatever it carries ([`ip`]).
+//!
+//! Nothing here knows what a tracker makes of a packet: the running kernel is asked for that. Equal
+//! seeds give equal dialogues.
+
+mod fragment;
+mod icmp;
+mod ip;
+mod other;
+mod random;
+mod sctp;
+mod settings;
+mod tcp;
+mod udp;
+mod world;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+pub use random::Random;
+pub use settings::Settings;
+pub use world::Port;
+
+use crate::build::Packet;
+
+/// One packet of a dialogue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Where it enters.
+    pub from: Port,
+    /// The whole of it, from its IP header on.
+    pub bytes: Vec<u8>,
+    /// The flow that said it.
+    pub flow: usize,
+    /// How long nothing happens before it.
+    pub pause: Duration,
+}
+
+/// A dialogue and what it is held under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dialogue {
+    /// Sysctls and the network.
+    pub settings: Settings,
+    /// The packets, in order.
+    pub steps: Vec<Step>,
+}
+
+/// What a flow talks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// UDP-Lite.
+    UdpLite,
+    /// ICMP or ICMPv6: questions, answers and errors.
+    Icmp,
+    /// SCTP.
+    Sctp,
+    /// GRE.
+    Gre,
+    /// DCCP.
+    Dccp,
+    /// ESP.
+    Esp,
+    /// AH.
+    Ah,
+    /// Protocols nobody knows.
+    Unknown,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Tcp,
+        Self::Udp,
+        Self::UdpLite,
+        Self::Icmp,
+        Self::Sctp,
+        Self::Gre,
+        Self::Dccp,
+        Self::Esp,
+        Self::Ah,
+        Self::Unknown,
+    ];
+
+    /// Its name on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::UdpLite => "udplite",
+            Self::Icmp => "icmp",
+            Self::Sctp => "sctp",
+            Self::Gre => "gre",
+            Self::Dccp => "dccp",
+            Self::Esp => "esp",
+            Self::Ah => "ah",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|protocol| protocol.name() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::name).join(", ");
+            format!("no such protocol: {name} (there are {names})")
+        })
+    }
+}
+
+/// What kind of dialogue is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What flows talk.
+    pub protocols: Vec<Protocol>,
+    /// IPv4, IPv6.
+    pub families: [bool; 2],
+    /// Packets, or a few more.
+    pub packets: usize,
+    /// Packets may be spoilt on the IP level.
+    pub spoilt: bool,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self {
+            protocols: Protocol::ALL.to_vec(),
+            families: [true, true],
+            packets: 200,
+            spoilt: true,
+        }
+    }
+}
+
+/// What a socket of this host takes at once.
+const MTU: usize = 1280;
+/// Answers to packets without a route, of a station at once.
+const UNREACHABLE_BURST: usize = 5;
+/// Flows that take turns at one time, at most.
+const FLOWS: usize = 5;
+
+impl Dialogue {
+    /// The dialogue of a seed.
+    pub fn generate(seed: u64, plan: &Plan) -> Self {
+        let mut random = Random::new(seed);
+        let settings = Settings::draw(&mut random);
+        let mut scene = Scene::new(plan, &settings, &mut random);
+        let count = 1 + random.below(FLOWS);
+        let mut flows = Vec::new();
+        let mut turns = 0;
+        while scene.steps.len() < plan.packets && turns < 2 * plan.packets {
+            turns += 1;
+            if flows.len() < count {
+                flows.push(scene.open(&mut random));
+            }
+            let turn = random.below(flows.len());
+            let Some((number, flow)) = flows.get_mut(turn) else { continue };
+            match flow.speak(&mut random, &scene.memory) {
+                Some(said) => scene.hear(*number, said, &mut random),
+                None => drop(flows.swap_remove(turn)),
+            }
+        }
+        Self { settings, steps: scene.steps }
+    }
+}
+
+/// What a flow says next.
+struct Said {
+    from: Port,
+    packet: Packet,
+}
+
+/// One conversation.
+trait Flow {
+    /// The next packet; none when it is over.
+    fn speak(&mut self, random: &mut Random, memory: &Memory) -> Option<Said>;
+}
+
+/// What was said lately, for those who quote it.
+#[derive(Default)]
+struct Memory(VecDeque<(Port, Vec<u8>)>);
+
+impl Memory {
+    const LENGTH: usize = 24;
+
+    fn add(&mut self, from: Port, bytes: &[u8]) {
+        if self.0.len() == Self::LENGTH {
+            self.0.pop_front();
+        }
+        self.0.push_back((from, bytes.to_vec()));
+    }
+
+    /// Something said lately in a family, what was said last most likely.
+    fn recall(&self, random: &mut Random, v6: bool) -> Option<&(Port, Vec<u8>)> {
+        let family = if v6 { 6 } else { 4 };
+        let alike = |said: &&(Port, Vec<u8>)| said.1.first().is_some_and(|b| b >> 4 == family);
+        let among: Vec<_> = self.0.iter().rev().filter(alike).collect();
+        let place = random.below(among.len()).min(random.below(among.len()));
+        among.get(place).copied()
+    }
+}
+
+/// The dialogue being made.
+struct Scene<'a> {
+    plan: &'a Plan,
+    memory: Memory,
+    steps: Vec<Step>,
+    begun: usize,
+    /// IPv4 packets that may still be without a route.
+    unrouted: Option<usize>,
+    /// How many of 1000 packets are spoilt on the IP level, and how many come in fragments.
+    spoilt: usize,
+    scattered: usize,
+}
+
+impl<'a> Scene<'a> {
+    fn new(plan: &'a Plan, settings: &Settings, random: &mut Random) -> Self {
+        let (mut spoilt, mut scattered) = (random.pick([0, 10, 60]), random.pick([0, 0, 0, 0, 80]));
+        if !plan.spoilt {
+            (spoilt, scattered) = (0, 0);
+        }
+        let (memory, steps) = (Memory::default(), Vec::new());
+        let unrouted = settings.unrouted.then_some(UNREACHABLE_BURST);
+        Self { plan, memory, steps, begun: 0, unrouted, spoilt, scattered }
+    }
+
+    /// The kernel tells a station only of its first few packets that they have no route.
+    fn may_be_unrouted(&mut self, packet: &Packet) -> bool {
+        match &mut self.unrouted {
+            None => true,
+            Some(_) if packet.source.is_ipv6() => true,
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                true
+            }
+        }
+    }
+
+    fn open(&mut self, random: &mut Random) -> (usize, Box<dyn Flow>) {
+        let v6 = match self.plan.families {
+            [true, true] => random.chance(40),
+            [_, v6] => v6,
+        };
+        let protocol = random.choose(&self.plan.protocols).copied().unwrap_or(Protocol::Tcp);
+        let flow: Box<dyn Flow> = match protocol {
+            Protocol::Tcp => Box::new(tcp::Connection::open(random, v6)),
+            Protocol::Udp => Box::new(udp::Exchange::open(random, v6, false)),
+            Protocol::UdpLite => Box::new(udp::Exchange::open(random, v6, true)),
+            Protocol::Icmp if random.chance(50) => Box::new(icmp::Errors::open(random, v6)),
+            Protocol::Icmp if v6 && random.chance(25) => Box::new(icmp::Neighbours::open(random)),
+            Protocol::Icmp => Box::new(icmp::Questions::open(random, v6)),
+            Protocol::Sctp => Box::new(sctp::Association::open(random, v6)),
+            Protocol::Gre => Box::new(other::Tunnel::open(random, v6)),
+            Protocol::Dccp => Box::new(other::Unknown::open(random, v6, Some(33))),
+            Protocol::Esp => Box::new(other::Unknown::open(random, v6, Some(50))),
+            Protocol::Ah => Box::new(other::Unknown::open(random, v6, Some(51))),
+            Protocol::Unknown => Box::new(other::Unknown::open(random, v6, None)),
+        };
+        self.begun += 1;
+        (self.begun, flow)
+    }
+
+    fn hear(&mut self, flow: usize, said: Said, random: &mut Random) {
+        let Said { from, mut packet } = said;
+        if from == Port::Local {
+            // What this machine sends itself goes through a socket, which mends lengths.
+            packet.length = None;
+        } else if random.rarely(self.spoilt) {
+            ip::spoil(random, from, &mut packet);
+        }
+        packet.id = random.half() | 1;
+        if !self.may_be_unrouted(&packet) {
+            return;
+        }
+        let bytes = packet.bytes();
+        // Which way a host's own multicasts go depends on the age of its interfaces.
+        if from == Port::Local && (bytes.len() > MTU || packet.destination.is_multicast()) {
+            return;
+        }
+        self.memory.add(from, &bytes);
+        let pieces = match from != Port::Local && random.rarely(self.scattered) {
+            true => fragment::scatter(random, &bytes),
+            false => vec![bytes],
+        };
+        let steps =
+            pieces.into_iter().map(|bytes| Step { from, bytes, flow, pause: Duration::ZERO });
+        self.steps.extend(steps);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_seeds_give_equal_dialogues() {
+        let plan = Plan::default();
+        assert_eq!(Dialogue::generate(5, &plan), Dialogue::generate(5, &plan));
+        assert_ne!(Dialogue::generate(5, &plan), Dialogue::generate(6, &plan));
+    }
+}

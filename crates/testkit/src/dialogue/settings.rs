@@ -1,0 +1,98 @@
+//! What a dialogue is held under: sysctls and the network, drawn at random.
+
+use super::random::Random;
+
+/// Sysctls and the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Sysctls that differ from the kernel's defaults, by their last part: `tcp_loose`, 0.
+    pub sysctls: Vec<(String, u64)>,
+    /// No default route.
+    pub unrouted: bool,
+    /// MTU of `wan0`, if not 1500.
+    pub mtu: Option<u16>,
+}
+
+/// Timeouts and their defaults in seconds.
+const TIMEOUTS: [(&str, u64); 26] = [
+    ("tcp_timeout_syn_sent", 120),
+    ("tcp_timeout_syn_recv", 60),
+    ("tcp_timeout_established", 432_000),
+    ("tcp_timeout_fin_wait", 120),
+    ("tcp_timeout_close_wait", 60),
+    ("tcp_timeout_last_ack", 30),
+    ("tcp_timeout_time_wait", 120),
+    ("tcp_timeout_close", 10),
+    ("tcp_timeout_max_retrans", 300),
+    ("tcp_timeout_unacknowledged", 300),
+    ("udp_timeout", 30),
+    ("udp_timeout_stream", 120),
+    ("icmp_timeout", 30),
+    ("icmpv6_timeout", 30),
+    ("generic_timeout", 600),
+    ("gre_timeout", 30),
+    ("gre_timeout_stream", 180),
+    ("sctp_timeout_closed", 10),
+    ("sctp_timeout_cookie_wait", 3),
+    ("sctp_timeout_cookie_echoed", 3),
+    ("sctp_timeout_established", 210),
+    ("sctp_timeout_shutdown_sent", 3),
+    ("sctp_timeout_shutdown_recd", 3),
+    ("sctp_timeout_shutdown_ack_sent", 3),
+    ("sctp_timeout_heartbeat_sent", 30),
+    ("frag6_timeout", 60),
+];
+
+impl Settings {
+    /// Half of the time the defaults (with accounting and events, as the judge needs to see
+    /// anything), else anything a machine may be set to.
+    pub(super) fn draw(random: &mut Random) -> Self {
+        let mut settings = Self { unrouted: random.rarely(30), ..Self::default() };
+        if random.rarely(30) {
+            settings.mtu = Some(random.pick([1280, 1400]));
+        }
+        if random.chance(40) {
+            return settings;
+        }
+        for (name, usual) in [
+            ("tcp_loose", 1),
+            ("tcp_be_liberal", 0),
+            ("tcp_ignore_invalid_rst", 0),
+            ("checksum", 1),
+        ] {
+            if random.chance(25) {
+                settings.set(name, 1 - usual);
+            }
+        }
+        if random.chance(20) {
+            settings.set("acct", 0);
+        }
+        if random.chance(20) {
+            settings.set("timestamp", 1);
+        }
+        if random.chance(15) {
+            settings.set("events", random.pick([0, 2]));
+        }
+        if random.chance(25) {
+            settings.set("tcp_max_retrans", random.pick([0, 1, 2, 5, 255]));
+        }
+        if random.chance(40) {
+            settings.draw_timeouts(random);
+        }
+        settings
+    }
+
+    /// Long enough that nothing expires while the dialogue runs.
+    fn draw_timeouts(&mut self, random: &mut Random) {
+        for (name, usual) in TIMEOUTS {
+            if random.chance(30) {
+                let seconds = random.pick([100, 200, 299, 301, 500, 40, usual, 1_000_000]);
+                self.set(name, seconds);
+            }
+        }
+    }
+
+    fn set(&mut self, name: &str, value: u64) {
+        self.sysctls.push((name.to_owned(), value));
+    }
+}

@@ -1,0 +1,86 @@
+//! The judge: a dialogue through the running kernel and through [`Engine`], packet by packet equal.
+//!
+//! Both sides get the same packets in the same order, by the same interfaces, under the same sysctls;
+//! the engine gets each at the instant at which the kernel saw it. Compared are state, direction, where
+//! the packet's way ended, the class of the reason, events with exactly their attributes, every byte
+//! that left, in the end the table and the statistics. What rightly differs from run to run is brought
+//! to one form or left out where it is read ([`heard`], [`compare`]), nowhere else.
+//!
+//! [`Engine`]: stateward_engine::Engine
+
+mod campaign;
+pub mod case;
+mod compare;
+mod coverage;
+mod describe;
+mod heard;
+mod ours;
+mod reasons;
+mod shrink;
+mod theirs;
+
+use std::io;
+
+pub use campaign::{Campaign, Finding, Until};
+pub use compare::Difference;
+pub use coverage::Coverage;
+pub use shrink::Shrunk;
+
+use heard::Heard;
+
+use crate::dialogue::Dialogue;
+use crate::kernel::Kernel;
+
+/// Holds dialogues.
+pub struct Judge {
+    kernel: Kernel,
+    coverage: Coverage,
+}
+
+impl Judge {
+    /// A judge with a kernel's namespace to hold dialogues in.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { kernel: Kernel::new()?, coverage: Coverage::default() })
+    }
+
+    /// Holds a dialogue on both sides and tells where they differ.
+    pub fn hold(&mut self, dialogue: &Dialogue) -> io::Result<Vec<Difference>> {
+        let [kernel, engine] = self.hear(dialogue)?;
+        Ok(compare::differences(&kernel, &engine))
+    }
+
+    /// Holds a dialogue and tells all that both sides did, packet by packet, for people.
+    pub fn tell(&mut self, dialogue: &Dialogue) -> io::Result<String> {
+        let [kernel, engine] = self.hear(dialogue)?;
+        let mut text = String::new();
+        for ((step, theirs), ours) in
+            dialogue.steps.iter().zip(&kernel.packets).zip(&engine.packets)
+        {
+            let line = describe::describe(&step.bytes);
+            text += &format!("{line}\n  kernel {theirs:?}\n  engine {ours:?}\n");
+        }
+        for (name, heard) in [("kernel", &kernel), ("engine", &engine)] {
+            text += &format!("{name} {:?}\n  table {:?}\n", heard.statistics, heard.table);
+        }
+        Ok(text)
+    }
+
+    /// What the dialogues held so far have touched.
+    pub fn coverage(&self) -> &Coverage {
+        &self.coverage
+    }
+
+    /// What the kernel and the engine do with a dialogue.
+    fn hear(&mut self, dialogue: &Dialogue) -> io::Result<[Heard; 2]> {
+        let scenario = theirs::scenario(dialogue);
+        let outcome = self.kernel.run(&scenario)?;
+        let instants = theirs::instants(&outcome, &scenario);
+        let kernel = theirs::heard(&outcome, &scenario);
+        Ok([kernel, ours::heard(dialogue, &instants, &mut self.coverage)])
+    }
+
+    /// Makes a dialogue on which the sides differ like this as short as it can be.
+    pub fn shrink(&mut self, dialogue: &Dialogue, difference: &Difference) -> io::Result<Shrunk> {
+        shrink::shrink(self, dialogue, difference)
+    }
+}

@@ -1,0 +1,112 @@
+//! A dialogue on which the sides once differed, as a file that is replayed for ever.
+//!
+//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `mtu N`, `pause MILLISECONDS`, and one a packet,
+//! `lan`, `wan` or `local` with its bytes in hexadecimal. What follows a `#` is for people.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::describe::describe;
+use crate::dialogue::{Dialogue, Port, Settings, Step};
+
+/// The text of a case; `story` says what differed.
+pub fn write(dialogue: &Dialogue, story: &str) -> String {
+    let mut text = String::new();
+    for line in story.lines() {
+        text += format!("# {line}").trim_end();
+        text.push('\n');
+    }
+    let Settings { sysctls, unrouted, mtu } = &dialogue.settings;
+    for (name, value) in sysctls {
+        let _ = writeln!(text, "sysctl {name} {value}");
+    }
+    if *unrouted {
+        text += "unrouted\n";
+    }
+    if let Some(mtu) = mtu {
+        let _ = writeln!(text, "mtu {mtu}");
+    }
+    for Step { from, bytes, pause, .. } in &dialogue.steps {
+        if *pause != Duration::ZERO {
+            let _ = writeln!(text, "pause {}", pause.as_millis());
+        }
+        let _ = writeln!(text, "# {}", describe(bytes));
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let _ = writeln!(text, "{} {hex}", name(*from));
+    }
+    text
+}
+
+const fn name(port: Port) -> &'static str {
+    match port {
+        Port::Lan => "lan",
+        Port::Wan => "wan",
+        Port::Local => "local",
+    }
+}
+
+/// Reads the text of a case; the error names the line.
+pub fn read(text: &str) -> Result<Dialogue, String> {
+    let mut dialogue = Dialogue { settings: Settings::default(), steps: Vec::new() };
+    let mut pause = Duration::ZERO;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default();
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let understood = take(&mut dialogue, &mut pause, &words);
+        understood.ok_or_else(|| format!("line {}: not understood: {line}", number + 1))?;
+    }
+    Ok(dialogue)
+}
+
+fn take(dialogue: &mut Dialogue, pause: &mut Duration, words: &[&str]) -> Option<()> {
+    let settings = &mut dialogue.settings;
+    match *words {
+        [] => {}
+        ["sysctl", name, value] => settings.sysctls.push((name.to_owned(), value.parse().ok()?)),
+        ["unrouted"] => settings.unrouted = true,
+        ["mtu", mtu] => settings.mtu = Some(mtu.parse().ok()?),
+        ["pause", milliseconds] => *pause = Duration::from_millis(milliseconds.parse().ok()?),
+        [from, ref hex @ ..] => {
+            let from = match from {
+                "lan" => Port::Lan,
+                "wan" => Port::Wan,
+                "local" => Port::Local,
+                _ => return None,
+            };
+            let bytes = bytes(hex.first().copied().unwrap_or_default())?;
+            let pause = std::mem::take(pause);
+            dialogue.steps.push(Step { from, bytes, flow: 0, pause });
+        }
+    }
+    Some(())
+}
+
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let places = (0..hex.len()).step_by(2);
+    places.map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialogue::Plan;
+
+    #[test]
+    fn a_case_is_read_back() {
+        for seed in 0..20 {
+            let mut dialogue = Dialogue::generate(seed, &Plan::default());
+            if let Some(step) = dialogue.steps.get_mut(3) {
+                step.pause = Duration::from_millis(1300);
+            }
+            let text = write(&dialogue, "two lines\nof words");
+            dialogue.steps.iter_mut().for_each(|step| step.flow = 0);
+            assert_eq!(read(&text), Ok(dialogue));
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        assert_eq!(read("lan 45\nwhere 1"), Err("line 2: not understood: where 1".to_owned()));
+        assert!(read("lan 4").is_err());
+    }
+}

@@ -1,0 +1,163 @@
+//! What one side did with a dialogue, in the one form in which both sides are compared.
+//!
+//! Words instead of types where nothing but equality is asked: what is not equal must be read by a
+//! person anyway.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::dialogue::Port;
+
+/// All that one side did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard {
+    /// One for each step.
+    pub(crate) packets: Vec<Fate>,
+    /// The table at the end, sorted.
+    pub(crate) table: Vec<Told>,
+    /// Columns of `conntrack -S`.
+    pub(crate) statistics: BTreeMap<&'static str, u64>,
+}
+
+/// What became of one packet.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fate {
+    /// NEW, ESTABLISHED …; none if it was never classified.
+    pub(crate) state: Option<&'static str>,
+    /// Its direction, if it belongs to a connection.
+    pub(crate) direction: Option<&'static str>,
+    /// Where its way ended.
+    pub(crate) end: End,
+    /// The reasons given: the kernel's words or our code, see [`super::reasons`].
+    pub(crate) reasons: Vec<String>,
+    /// What was told, in order.
+    pub(crate) events: Vec<Told>,
+    /// What left, in order, first all of `lan0`.
+    pub(crate) out: Vec<Left>,
+    /// States of the packets that the host made in answer.
+    pub(crate) answers: Vec<&'static str>,
+}
+
+/// Where a packet's way ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum End {
+    /// It was never let in.
+    #[default]
+    Refused,
+    /// In defragmentation: it waits, or is thrown away.
+    Defragmentation,
+    /// At the tracker.
+    Tracker,
+    /// Between the first hook and the next.
+    Routing,
+    /// In the last hook.
+    Confirm,
+    /// It was delivered to this host.
+    Delivered,
+    /// It left.
+    Left,
+}
+
+/// A packet that left.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Left {
+    pub(crate) port: Port,
+    /// This host made it; what the host draws at random in it is blank.
+    pub(crate) by_host: bool,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl fmt::Debug for Left {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let by = if self.by_host { "host" } else { "packet" };
+        write!(f, "{:?} by {by} ", self.port)?;
+        self.bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl Left {
+    pub(crate) fn new(port: Port, by_host: bool, mut bytes: Vec<u8>) -> Self {
+        // IPv4: identification and checksum; IPv6: the flow label.
+        let drawn: &[usize] = match bytes.first().map(|first| first >> 4) {
+            Some(4) => &[4, 5, 10, 11],
+            _ => &[2, 3],
+        };
+        for place in drawn.iter().filter(|_| by_host) {
+            bytes.get_mut(*place).into_iter().for_each(|byte| *byte = 0);
+        }
+        if by_host && bytes.first().is_some_and(|first| first >> 4 == 6) {
+            bytes.get_mut(1).into_iter().for_each(|byte| *byte &= 0xf0);
+        }
+        Self { port, by_host, bytes }
+    }
+}
+
+/// A connection as an event or the table tells of it. `None` is "not told".
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Told {
+    /// NEW, UPDATE, DESTROY, or nothing in the table.
+    pub(crate) event: &'static str,
+    pub(crate) original: String,
+    pub(crate) reply: String,
+    pub(crate) master: Option<String>,
+    /// Number of the connection by first appearance; 0 in the table.
+    pub(crate) connection: u32,
+    pub(crate) status: Option<u32>,
+    pub(crate) timeout: Option<u32>,
+    pub(crate) protocol: Option<String>,
+    pub(crate) mark: Option<u32>,
+    pub(crate) zone: Option<u16>,
+    pub(crate) counters: [Option<(u64, u64)>; 2],
+    /// Nanoseconds since 1970.
+    pub(crate) start: Option<u64>,
+    pub(crate) stop: Option<u64>,
+    /// When the event was told, likewise.
+    pub(crate) told: Option<u64>,
+    pub(crate) helper: Option<String>,
+    pub(crate) labels: Option<Vec<u8>>,
+    /// Every attribute the message has, by name.
+    pub(crate) present: BTreeSet<String>,
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} #{} {}", self.event, self.connection, self.original)?;
+        write!(f, " / {} status {:x?}", self.reply, self.status)?;
+        write!(f, " timeout {:?} {:?}", self.timeout, self.protocol)?;
+        write!(f, " counters {:?} mark {:?}", self.counters, self.mark)?;
+        let rest = (&self.master, &self.zone, &self.helper, &self.labels, self.start, self.stop);
+        if rest != (&None, &None, &None, &None, None, None) {
+            write!(f, " {rest:?}")?;
+        }
+        write!(f, " [")?;
+        self.present
+            .iter()
+            .filter(|name| !name.contains('/'))
+            .try_for_each(|n| write!(f, " {n}"))?;
+        write!(f, " ]")
+    }
+}
+
+/// Numbers connections by first appearance, whatever their ids are.
+#[derive(Debug, Default)]
+pub(crate) struct Numbers {
+    known: BTreeMap<u64, u32>,
+    last: u32,
+}
+
+impl Numbers {
+    /// The number of the connection with this id, of which this event tells.
+    pub(crate) fn number(&mut self, event: &str, id: u64) -> u32 {
+        let known = if event == "NEW" { None } else { self.known.get(&id).copied() };
+        let number = known.unwrap_or_else(|| {
+            self.last += 1;
+            self.last
+        });
+        match event {
+            // The next one may have the same id.
+            "DESTROY" => self.known.remove(&id),
+            _ => self.known.insert(id, number),
+        };
+        number
+    }
+}

@@ -1,0 +1,282 @@
+//! Our side: what [`Engine`] did with a dialogue.
+
+use std::collections::BTreeMap;
+
+use stateward_conntrack::{
+    CtState, Event, Instant, L4Key, ProtocolInfo, Record, Statistics, Sysctls, Tuple,
+};
+use stateward_engine::route::{Interface, InterfaceId, Network, Route, Routing};
+use stateward_engine::{Arrival, At, By, Config, Emitted, Engine, From, Outcome, Verdict, Why};
+
+use super::coverage::{Coverage, Known};
+use super::heard::{End, Fate, Heard, Left, Numbers, Told};
+use crate::dialogue::{Dialogue, Port, Settings, Step};
+
+const LAN: InterfaceId = InterfaceId(0);
+const WAN: InterfaceId = InterfaceId(1);
+
+/// What the engine does with a dialogue, its packets coming at these instants.
+pub(super) fn heard(dialogue: &Dialogue, instants: &[u64], coverage: &mut Coverage) -> Heard {
+    coverage.dialogue(&dialogue.settings, dialogue.steps.len() as u64);
+    let mut side = Side {
+        engine: engine(&dialogue.settings),
+        numbers: Numbers::default(),
+        known: Known::default(),
+        coverage,
+    };
+    let steps = dialogue.steps.iter().zip(instants);
+    let packets = steps.map(|(step, now)| side.fate(step, Instant(*now))).collect();
+    let tracker = side.engine.tracker();
+    let mut table: Vec<Told> = tracker.dump().map(|record| told(&record, "")).collect();
+    table.sort();
+    Heard { packets, table, statistics: columns(tracker.statistics()) }
+}
+
+/// The engine and what is noted beside it.
+struct Side<'a> {
+    engine: Engine,
+    numbers: Numbers,
+    known: Known,
+    coverage: &'a mut Coverage,
+}
+
+impl Side<'_> {
+    fn fate(&mut self, step: &Step, now: Instant) -> Fate {
+        let engine = &mut self.engine;
+        self.coverage.before(&step.bytes, &self.known, engine.tracker());
+        let port = match step.from {
+            Port::Lan => stateward_engine::Port::Interface(LAN),
+            Port::Wan => stateward_engine::Port::Interface(WAN),
+            Port::Local => stateward_engine::Port::Local,
+        };
+        let mut bytes = step.bytes.clone();
+        let outcome = engine.process(&mut Arrival { port, bytes: &mut bytes, now }, From::Wire);
+        self.coverage.after(&step.bytes, &outcome, &mut self.known);
+        let (mut events, mut emitted) = (Vec::new(), Vec::new());
+        engine.take_events(&mut events);
+        engine.take_emitted(&mut emitted);
+        bytes.truncate(outcome.length);
+        let numbers = &mut self.numbers;
+        Fate {
+            state: outcome.state.map(CtState::name),
+            direction: outcome.connection.map(|connection| connection.direction.name()),
+            end: end(&outcome),
+            reasons: reason(&outcome).into_iter().collect(),
+            events: events.iter().filter_map(|event| event_told(event, numbers)).collect(),
+            out: out(&outcome, bytes, &emitted),
+            answers: emitted.iter().filter_map(answer).collect(),
+        }
+    }
+}
+
+/// An engine between the kernel driver's two interfaces.
+fn engine(settings: &Settings) -> Engine {
+    let mut sysctls = Sysctls { acct: true, max: 65_536, ..Sysctls::default() };
+    for (name, value) in &settings.sysctls {
+        let set = sysctls.set(&format!("nf_conntrack_{name}"), &value.to_string());
+        assert_eq!(set, Ok(()), "a sysctl that the kernel has: {name}={value}");
+    }
+    let interface = |name: &str, addresses: [&str; 2], mtu| Interface {
+        name: name.to_owned(),
+        addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
+        mtu,
+    };
+    let mtu = settings.mtu.map_or(1500, u32::from);
+    let interfaces = vec![
+        interface("lan0", ["192.168.1.1/24", "fd00:1::1/64"], 1500),
+        interface("wan0", ["203.0.113.1/24", "fd00:2::1/64"], mtu),
+    ];
+    let defaults = ["0.0.0.0/0", "::/0"].iter().filter_map(|to| to.parse().ok());
+    let mut routes: Vec<Route> = defaults.map(|to| Route { to, dev: WAN, via: None }).collect();
+    if settings.unrouted {
+        routes.clear();
+    }
+    let network = Network::new(interfaces, &routes, Routing::Forwarding);
+    let tracker = stateward_conntrack::Config { sysctls, ..Default::default() };
+    let mut engine = Engine::new(Config { tracker, network, ..Config::default() });
+    engine.tracker_mut().set_listening(true);
+    engine
+}
+
+/// The tracker's reason; routing's hides it.
+fn reason(outcome: &Outcome) -> Option<String> {
+    match outcome.why {
+        Some(Why::Track(reason)) => Some(reason.code().to_owned()),
+        _ => None,
+    }
+}
+
+fn answer(emitted: &Emitted) -> Option<&'static str> {
+    match emitted.by {
+        By::Packet => None,
+        By::Host(state) => Some(state.name()),
+    }
+}
+
+fn end(outcome: &Outcome) -> End {
+    match outcome.verdict {
+        Verdict::Malformed => End::Refused,
+        // Thrown away on arrival, before any hook.
+        Verdict::Drop(At::Routing) if outcome.state.is_none() => End::Refused,
+        Verdict::Held | Verdict::Drop(At::Defrag) => End::Defragmentation,
+        Verdict::Drop(At::Conntrack) => End::Tracker,
+        Verdict::Drop(At::Routing) => End::Routing,
+        Verdict::Drop(At::Confirm) => End::Confirm,
+        Verdict::Input => End::Delivered,
+        Verdict::Forward(_) | Verdict::Output(_) => End::Left,
+    }
+}
+
+fn out(outcome: &Outcome, bytes: Vec<u8>, emitted: &[Emitted]) -> Vec<Left> {
+    let mut out = Vec::new();
+    if let Verdict::Forward(Some(to)) | Verdict::Output(Some(to)) = outcome.verdict
+        && !outcome.in_pieces
+    {
+        out.push(Left::new(port(to), false, bytes));
+    }
+    out.extend(emitted.iter().filter_map(|emitted| {
+        let by_host = emitted.by != By::Packet;
+        Some(Left::new(port(emitted.interface?), by_host, emitted.bytes.clone()))
+    }));
+    out.sort_by_key(|left| left.port != Port::Lan);
+    out
+}
+
+fn port(interface: InterfaceId) -> Port {
+    if interface == LAN { Port::Lan } else { Port::Wan }
+}
+
+fn event_told(event: &Event, numbers: &mut Numbers) -> Option<Told> {
+    let record = event.connection()?;
+    let mut told = told(record, event.name());
+    told.connection = numbers.number(told.event, record.id.as_u64());
+    Some(told)
+}
+
+fn told(record: &Record, event: &'static str) -> Told {
+    let counters = record.counters.map(|sides| sides.0.map(|side| (side.packets, side.bytes)));
+    let counters = counters.map_or([None, None], |sides| sides.map(Some));
+    Told {
+        event,
+        original: words(&record.original),
+        reply: words(&record.reply),
+        master: record.master.as_ref().map(words),
+        connection: 0,
+        status: Some(u32::from(record.status.0)),
+        timeout: record.timeout,
+        protocol: record.protocol.map(protocol),
+        mark: record.mark,
+        zone: None,
+        counters,
+        start: record.timestamps.map(|times| times.start.0),
+        stop: record.timestamps.and_then(|times| times.stop).map(|stop| stop.0),
+        told: record.event_time.map(|told| told.0),
+        helper: record.helper.map(ToOwned::to_owned),
+        labels: record.labels.map(|labels| labels.to_le_bytes().to_vec()),
+        present: present(record),
+    }
+}
+
+fn words(tuple: &Tuple) -> String {
+    let key = match tuple.l4() {
+        L4Key::Ports { source, destination } => format!("{source}>{destination}"),
+        L4Key::Gre { source, destination } => format!("key {source}>{destination}"),
+        L4Key::Icmp { kind, code, id } => format!("type {kind} code {code} id {id}"),
+        L4Key::None => String::new(),
+    };
+    format!("{}>{} {} {key}", tuple.source(), tuple.destination(), tuple.protocol())
+}
+
+fn protocol(info: ProtocolInfo) -> String {
+    match info {
+        ProtocolInfo::Tcp(tcp) => {
+            let (scale, flags) = match tcp.sides {
+                None => ([None; 2], [None; 2]),
+                Some(sides) => (
+                    sides.0.map(|side| Some(side.window_scale)),
+                    sides.0.map(|side| Some(side.flags)),
+                ),
+            };
+            format!("{} scale {scale:?} flags {flags:x?}", tcp.state)
+        }
+        ProtocolInfo::Sctp(sctp) => {
+            let tags = sctp.tags.map_or([None; 2], |tags| tags.0.map(Some));
+            format!("{} tags {tags:x?}", sctp.state)
+        }
+    }
+}
+
+/// The attributes that a message with this record has.
+fn present(record: &Record) -> std::collections::BTreeSet<String> {
+    let mut names = vec!["STATUS", "ID"];
+    let mut tuples = Vec::new();
+    let sides = [("TUPLE_ORIG", Some(&record.original)), ("TUPLE_REPLY", Some(&record.reply))];
+    for (name, tuple) in sides.into_iter().chain([("TUPLE_MASTER", record.master.as_ref())]) {
+        let Some(tuple) = tuple else { continue };
+        names.push(name);
+        let fields: &[&str] = match tuple.l4() {
+            L4Key::Icmp { .. } if tuple.protocol() == 58 => {
+                &["PROTO_ICMPV6_ID", "PROTO_ICMPV6_TYPE", "PROTO_ICMPV6_CODE"]
+            }
+            L4Key::Icmp { .. } => &["PROTO_ICMP_ID", "PROTO_ICMP_TYPE", "PROTO_ICMP_CODE"],
+            L4Key::None => &[],
+            _ => &["PROTO_SRC_PORT", "PROTO_DST_PORT"],
+        };
+        tuples.push(format!("{name}/PROTO_NUM"));
+        tuples.extend(fields.iter().map(|field| format!("{name}/{field}")));
+    }
+    let mut add = |there: bool, more: &[&'static str]| {
+        if there {
+            names.extend(more);
+        }
+    };
+    add(record.timeout.is_some(), &["TIMEOUT"]);
+    add(record.mark.is_some(), &["MARK"]);
+    add(record.counters.is_some(), &["COUNTERS_ORIG", "COUNTERS_REPLY"]);
+    add(record.timestamps.is_some(), &["TIMESTAMP", "TIMESTAMP_START"]);
+    add(record.timestamps.is_some_and(|times| times.stop.is_some()), &["TIMESTAMP_STOP"]);
+    add(record.event_time.is_some(), &["TIMESTAMP_EVENT"]);
+    add(record.labels.is_some(), &["LABELS"]);
+    add(record.helper.is_some(), &["HELP"]);
+    match record.protocol {
+        Some(ProtocolInfo::Tcp(tcp)) => {
+            add(true, &["PROTOINFO", "PROTOINFO_TCP_STATE"]);
+            add(
+                tcp.sides.is_some(),
+                &[
+                    "PROTOINFO_TCP_WSCALE_ORIGINAL",
+                    "PROTOINFO_TCP_WSCALE_REPLY",
+                    "PROTOINFO_TCP_FLAGS_ORIGINAL",
+                    "PROTOINFO_TCP_FLAGS_REPLY",
+                ],
+            );
+        }
+        Some(ProtocolInfo::Sctp(sctp)) => {
+            add(true, &["PROTOINFO", "PROTOINFO_SCTP_STATE"]);
+            add(
+                sctp.tags.is_some(),
+                &["PROTOINFO_SCTP_VTAG_ORIGINAL", "PROTOINFO_SCTP_VTAG_REPLY"],
+            );
+        }
+        None => {}
+    }
+    names.into_iter().map(str::to_owned).chain(tuples).collect()
+}
+
+fn columns(statistics: &Statistics) -> BTreeMap<&'static str, u64> {
+    BTreeMap::from([
+        ("invalid", statistics.invalid),
+        ("insert_failed", statistics.insert_failed),
+        ("drop", statistics.drop),
+        ("early_drop", statistics.early_drop),
+        ("error", statistics.error),
+        ("clash_resolve", statistics.clash_resolve),
+        ("chaintoolong", statistics.chaintoolong),
+        ("found", 0),
+        ("insert", 0),
+        ("search_restart", 0),
+        ("expect_new", 0),
+        ("expect_create", 0),
+        ("expect_delete", 0),
+    ])
+}

@@ -1,0 +1,111 @@
+//! Making a dialogue as short as it can be while one difference remains.
+//!
+//! Delta debugging (Zeller 2002): what comes after the difference goes first, then whole flows, then
+//! ever smaller runs of packets, then the settings one by one. Every attempt is held before the judge
+//! again, so the number of attempts is bounded.
+
+use std::io;
+
+use super::Judge;
+use super::compare::Difference;
+use crate::dialogue::Dialogue;
+
+/// Attempts at most.
+const ATTEMPTS: usize = 400;
+
+/// A dialogue made short, and how its sides still differ.
+pub struct Shrunk {
+    /// The dialogue.
+    pub dialogue: Dialogue,
+    /// The difference.
+    pub difference: Difference,
+}
+
+struct Shrinker<'a> {
+    judge: &'a mut Judge,
+    best: Shrunk,
+    left: usize,
+}
+
+/// Shortens a dialogue on which the sides differ like this.
+pub(super) fn shrink(
+    judge: &mut Judge,
+    dialogue: &Dialogue,
+    difference: &Difference,
+) -> io::Result<Shrunk> {
+    let best = Shrunk { dialogue: dialogue.clone(), difference: difference.clone() };
+    let mut shrinker = Shrinker { judge, best, left: ATTEMPTS };
+    shrinker.cut_tail()?;
+    shrinker.drop_flows()?;
+    shrinker.drop_runs()?;
+    shrinker.drop_settings()?;
+    Ok(shrinker.best)
+}
+
+impl Shrinker<'_> {
+    /// Holds a shorter dialogue; keeps it if the same difference is there.
+    fn attempt(&mut self, dialogue: Dialogue) -> io::Result<bool> {
+        let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
+        self.left = left;
+        let found = self.judge.hold(&dialogue)?;
+        let kind = self.best.difference.kind();
+        let Some(difference) = found.into_iter().find(|found| found.kind() == kind) else {
+            return Ok(false);
+        };
+        self.best = Shrunk { dialogue, difference };
+        Ok(true)
+    }
+
+    fn cut_tail(&mut self) -> io::Result<()> {
+        let Some(last) = self.best.difference.step else { return Ok(()) };
+        let mut dialogue = self.best.dialogue.clone();
+        dialogue.steps.truncate(last + 1);
+        self.attempt(dialogue).map(drop)
+    }
+
+    fn drop_flows(&mut self) -> io::Result<()> {
+        let mut flows: Vec<usize> = self.best.dialogue.steps.iter().map(|step| step.flow).collect();
+        flows.sort_unstable();
+        flows.dedup();
+        for flow in flows {
+            let mut dialogue = self.best.dialogue.clone();
+            dialogue.steps.retain(|step| step.flow != flow);
+            self.attempt(dialogue)?;
+        }
+        Ok(())
+    }
+
+    fn drop_runs(&mut self) -> io::Result<()> {
+        let mut length = self.best.dialogue.steps.len() / 2;
+        while length > 0 {
+            let mut dropped = false;
+            let mut end = self.best.dialogue.steps.len();
+            while end > 0 {
+                let begin = end.saturating_sub(length);
+                let mut dialogue = self.best.dialogue.clone();
+                dialogue.steps.drain(begin..end.min(dialogue.steps.len()));
+                dropped |= self.attempt(dialogue)?;
+                end = begin;
+            }
+            if !dropped || length > 1 {
+                length /= 2;
+            }
+        }
+        Ok(())
+    }
+
+    fn drop_settings(&mut self) -> io::Result<()> {
+        for place in (0..self.best.dialogue.settings.sysctls.len()).rev() {
+            let mut dialogue = self.best.dialogue.clone();
+            dialogue.settings.sysctls.remove(place);
+            self.attempt(dialogue)?;
+        }
+        let mut dialogue = self.best.dialogue.clone();
+        dialogue.settings.unrouted = false;
+        dialogue.settings.mtu = None;
+        if dialogue.settings != self.best.dialogue.settings {
+            self.attempt(dialogue)?;
+        }
+        Ok(())
+    }
+}

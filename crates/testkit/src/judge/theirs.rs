@@ -1,0 +1,203 @@
+//! The kernel's side: what it did with a dialogue.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::heard::{End, Fate, Heard, Left, Numbers, Told};
+use crate::dialogue::{Dialogue, Port, Settings};
+use crate::kernel;
+use crate::kernel::{
+    Checkpoint, CtState, Direction, Entry, Event, Hook, Key, Look, Observation, Outcome, Scenario,
+    Step, Tuple, Walk,
+};
+
+/// The scenario that holds a dialogue.
+pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
+    let Settings { sysctls, .. } = &dialogue.settings;
+    let named = |(name, value): &(String, u64)| {
+        (format!("net.netfilter.nf_conntrack_{name}"), value.to_string())
+    };
+    let expires = dialogue.steps.iter().any(|step| step.pause != Duration::ZERO);
+    let mut steps = Vec::new();
+    let mut when = Duration::ZERO;
+    for step in &dialogue.steps {
+        if step.pause != Duration::ZERO {
+            when += step.pause;
+            steps.push(Step::SleepUntil(when));
+        }
+        steps.push(Step::Packet { from: port(step.from), bytes: step.bytes.clone() });
+    }
+    Scenario {
+        sysctls: sysctls.iter().map(named).collect(),
+        links: links(&dialogue.settings),
+        steps,
+        look: Look { each_table: expires, ..Look::default() },
+        ..Scenario::default()
+    }
+}
+
+fn links(settings: &Settings) -> Vec<String> {
+    let mut links = Vec::new();
+    if settings.unrouted {
+        links.push("route del default dev wan0".to_owned());
+        links.push("route del ::/0 dev wan0".to_owned());
+    }
+    if let Some(mtu) = settings.mtu {
+        links.push(format!("link set wan0 mtu {mtu}"));
+    }
+    links
+}
+
+const fn port(port: Port) -> kernel::Port {
+    match port {
+        Port::Lan => kernel::Port::Lan,
+        Port::Wan => kernel::Port::Wan,
+        Port::Local => kernel::Port::Local,
+    }
+}
+
+/// Nanoseconds since 1970 at which the kernel saw each packet of the dialogue.
+pub(super) fn instants(outcome: &Outcome, scenario: &Scenario) -> Vec<u64> {
+    let start = outcome.started.duration_since(UNIX_EPOCH).unwrap_or_default();
+    packets(outcome, scenario).map(|seen| (start + seen.begun).as_nanos() as u64).collect()
+}
+
+fn packets<'a>(
+    outcome: &'a Outcome,
+    scenario: &'a Scenario,
+) -> impl Iterator<Item = &'a Observation> {
+    let steps = scenario.steps.iter().zip(&outcome.observations);
+    steps.filter(|(step, _)| matches!(step, Step::Packet { .. })).map(|(_, seen)| seen)
+}
+
+/// What the kernel did.
+pub(super) fn heard(outcome: &Outcome, scenario: &Scenario) -> Heard {
+    let mut numbers = Numbers::default();
+    let packets = packets(outcome, scenario).map(|seen| fate(seen, &mut numbers)).collect();
+    let mut table: Vec<Told> = outcome.table.iter().map(|entry| told(entry, "")).collect();
+    table.sort();
+    Heard { packets, table, statistics: outcome.statistics.clone() }
+}
+
+fn fate(seen: &Observation, numbers: &mut Numbers) -> Fate {
+    let events = seen.events.iter().filter_map(|event| event_told(event, numbers)).collect();
+    let walks = seen.walks.get(1..).unwrap_or_default();
+    Fate {
+        state: seen.state().map(state),
+        direction: seen.direction().map(direction),
+        end: end(seen),
+        reasons: seen.invalid().iter().map(|words| words.to_string()).collect(),
+        events,
+        out: out(seen),
+        answers: walks.iter().map(answer).collect(),
+    }
+}
+
+fn event_told(event: &Event, numbers: &mut Numbers) -> Option<Told> {
+    let entry = event.connection()?;
+    let mut told = told(entry, event.name());
+    told.connection = numbers.number(told.event, entry.id.unwrap_or_default().into());
+    Some(told)
+}
+
+/// What a packet that the host made was to conntrack.
+fn answer(walk: &Walk) -> &'static str {
+    walk.state().map_or("unclassified", state)
+}
+
+const fn state(state: CtState) -> &'static str {
+    match state {
+        CtState::New => "NEW",
+        CtState::Established => "ESTABLISHED",
+        CtState::Related => "RELATED",
+        CtState::Invalid => "INVALID",
+        CtState::Untracked => "UNTRACKED",
+    }
+}
+
+const fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Original => "original",
+        Direction::Reply => "reply",
+    }
+}
+
+fn end(seen: &Observation) -> End {
+    let Some(walk) = seen.walks.first() else { return End::Refused };
+    if seen.out.iter().any(|out| out.walk == Some(0)) {
+        return End::Left;
+    }
+    if walk.reached(Hook::Input, Checkpoint::Delivered) {
+        return End::Delivered;
+    }
+    if walk.swallowed_by_defragmentation() {
+        return End::Defragmentation;
+    }
+    match (walk.hooks().last(), walk.state()) {
+        (_, None) => End::Tracker,
+        (Some(Hook::Prerouting | Hook::Output | Hook::Forward), _) => End::Routing,
+        _ => End::Confirm,
+    }
+}
+
+fn out(seen: &Observation) -> Vec<Left> {
+    let left = seen.out.iter().map(|out| {
+        let port = match out.port {
+            kernel::Port::Lan => Port::Lan,
+            kernel::Port::Wan => Port::Wan,
+            kernel::Port::Local => Port::Local,
+        };
+        Left::new(port, out.walk != Some(0), out.bytes.clone())
+    });
+    left.collect()
+}
+
+fn told(entry: &Entry, event: &'static str) -> Told {
+    let counters = |side: usize| {
+        let counters = entry.counters.get(side).copied().flatten();
+        counters.map(|counters| (counters.packets, counters.bytes))
+    };
+    let mut present: Vec<String> = entry.present.iter().map(|name| name.to_string()).collect();
+    // The number of its holders differs from look to look.
+    present.retain(|name| name != "USE");
+    Told {
+        event,
+        original: words(entry.original.as_ref()),
+        reply: words(entry.reply.as_ref()),
+        master: entry.master.as_ref().map(|master| words(Some(master))),
+        connection: 0,
+        status: entry.status.map(|status| status.0),
+        timeout: entry.timeout,
+        protocol: protocol(entry),
+        mark: entry.mark,
+        zone: entry.zone,
+        counters: [counters(0), counters(1)],
+        start: entry.lifetime.and_then(|lifetime| lifetime.start),
+        stop: entry.lifetime.and_then(|lifetime| lifetime.stop),
+        told: entry.event_time,
+        helper: entry.helper.clone(),
+        labels: entry.labels.clone(),
+        present: present.into_iter().collect(),
+    }
+}
+
+fn words(tuple: Option<&Tuple>) -> String {
+    let Some(tuple) = tuple else { return "no tuple".to_owned() };
+    let key = match tuple.key {
+        Key::Ports { source, destination } => format!("{source}>{destination}"),
+        Key::Keys { source, destination } => format!("key {source}>{destination}"),
+        Key::Icmp { kind, code, id } => format!("type {kind} code {code} id {id}"),
+        Key::None => String::new(),
+    };
+    format!("{}>{} {} {key}", tuple.source, tuple.destination, tuple.protocol)
+}
+
+fn protocol(entry: &Entry) -> Option<String> {
+    if let Some(tcp) = entry.tcp {
+        let state = tcp.state.map_or("?", |state| state.name());
+        let flags = tcp.flags.map(|flags| flags.map(|(flags, _)| flags));
+        return Some(format!("{state} scale {:?} flags {flags:x?}", tcp.window_scale));
+    }
+    let sctp = entry.sctp?;
+    let state = sctp.state.map_or("?", |state| state.name());
+    Some(format!("{state} tags {:x?}", sctp.tags))
+}

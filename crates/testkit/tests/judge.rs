@@ -1,0 +1,77 @@
+//! The engine before the judge: every case on which it once differed from the running kernel, and random
+//! dialogues for as long as STATEWARD_JUDGE_SECONDS says (20), from the seed STATEWARD_JUDGE_SEED (1).
+//!
+//! A difference prints its seed and its shortest case, and leaves the case in `cases`, where it
+//! stays. Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1 that
+//! fails.
+#![cfg(target_os = "linux")]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use testkit::dialogue::Plan;
+use testkit::judge::{Campaign, Judge, Until, case};
+use testkit::kernel;
+
+/// Whether there is a kernel; if not, says why.
+fn kernel_is_there() -> bool {
+    match kernel::available() {
+        Ok(()) => true,
+        Err(missing) if std::env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|v| v == "1") => {
+            panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}")
+        }
+        Err(missing) => {
+            eprintln!("SKIPPED: {missing}");
+            false
+        }
+    }
+}
+
+fn cases() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases")
+}
+
+fn number(variable: &str, usual: u64) -> u64 {
+    let value = std::env::var(variable).ok();
+    value.map_or(usual, |value| value.parse().unwrap_or_else(|_| panic!("{variable}={value}")))
+}
+
+#[test]
+fn what_once_differed_is_equal() {
+    if !kernel_is_there() {
+        return;
+    }
+    let mut judge = Judge::new().expect("a namespace");
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    let mut failures = String::new();
+    for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "txt")) {
+        let dialogue = case::read(&fs::read_to_string(file).unwrap()).unwrap();
+        for difference in judge.hold(&dialogue).unwrap() {
+            failures += &format!("{}: {difference}\n", file.display());
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn random_dialogues_are_equal() {
+    if !kernel_is_there() {
+        return;
+    }
+    let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
+    let seed = number("STATEWARD_JUDGE_SEED", 1);
+    let mut campaign = Campaign::new(Plan::default(), seed).expect("a namespace");
+    campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
+    println!("{}{campaign}", campaign.coverage());
+    let mut failures = String::new();
+    for (kind, finding) in campaign.found() {
+        fs::write(cases().join(finding.name()).with_extension("txt"), finding.case()).unwrap();
+        failures += &format!("seed {}: {kind}\n{}\n", finding.seed, finding.case());
+    }
+    assert!(failures.is_empty(), "{failures}{campaign}");
+}
