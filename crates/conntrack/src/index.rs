@@ -44,6 +44,13 @@ pub(crate) struct Place {
     tag: u16,
 }
 
+impl Place {
+    #[cfg(test)]
+    pub(crate) fn bucket(self) -> usize {
+        self.bucket as usize
+    }
+}
+
 /// The secret of the hash.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Seed(pub(crate) u64, pub(crate) u64);

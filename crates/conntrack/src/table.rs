@@ -566,3 +566,6 @@ fn direction_of(entry: &Entry, key: &Key) -> Option<Direction> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests;
