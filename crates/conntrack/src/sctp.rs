@@ -247,7 +247,6 @@ struct Effects {
 struct Changes(u8);
 
 impl Changes {
-    const NONE: Changes = Changes(0);
     const STATE: Changes = Changes(1);
     const ASSURED: Changes = Changes(2);
 
