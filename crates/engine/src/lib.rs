@@ -21,3 +21,8 @@ pub use engine::{
     Arrival, At, BURST, By, Config, Connection, Emitted, Engine, From, Outcome, Port, Verdict, Why,
 };
 pub use route::InterfaceId;
+
+/// The examples of the README, held to compile and to be true.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
