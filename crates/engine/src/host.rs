@@ -11,7 +11,7 @@ use stateward_conntrack::{CtState, Flow, Hook, Zone};
 use stateward_wire::compose::{self, Icmp};
 use stateward_wire::{Family, Packet, checksum, protocol};
 
-use crate::engine::{At, By, Emitted, Engine, Why};
+use crate::engine::{At, By, Emitted, Engine, Port, Why};
 use crate::route::RoutingDrop;
 use crate::walk::{End, Walker};
 
@@ -72,7 +72,13 @@ impl Engine {
         }
         let to = packet.source();
         let Some(interface) = self.network.route_back(to, walker.port) else { return };
-        let Some(source) = self.network.address_on(interface, to) else { return };
+        // RFC 4443, 2.2: an IPv6 router speaks from where the packet came in.
+        let speaks = match walker.port {
+            Port::Interface(ingress) if to.is_ipv6() => ingress,
+            _ => interface,
+        };
+        let source = self.network.address_on(speaks, to);
+        let Some(source) = source.or_else(|| self.network.address_on(interface, to)) else { return };
         let quote = if to.is_ipv4() { QUOTE_V4 } else { QUOTE_V6 };
         let body = packet.bytes().get(..quote).unwrap_or(packet.bytes());
         let &Error { kind, code, rest } = error;
