@@ -337,7 +337,7 @@ impl Random {
     }
 
     fn below(&mut self, limit: u32) -> u32 {
-        ((self.next() & 0xffff_ffff) * u64::from(limit) >> 32) as u32
+        (((self.next() & 0xffff_ffff) * u64::from(limit)) >> 32) as u32
     }
 
     fn unit(&mut self) -> f64 {

@@ -121,7 +121,7 @@ impl Index {
             _ => self.hash_v6(tuple),
         };
         // Lemire's reduction: the high half picks the bucket, the low bits are the tag.
-        let bucket = ((hash >> 32) * self.buckets.len() as u64 >> 32) as u32;
+        let bucket = (((hash >> 32) * self.buckets.len() as u64) >> 32) as u32;
         Place { bucket, tag: hash as u16 }
     }
 

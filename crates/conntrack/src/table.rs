@@ -337,15 +337,6 @@ impl Table {
         self.extras.get(entry.extra as usize)
     }
 
-    /// What few connections have, made if it is not there.
-    pub(crate) fn extra_mut(&mut self, slot: u32) -> Option<&mut Extra> {
-        let index = self.entries.get(slot as usize)?.extra;
-        if index != NONE {
-            return self.extras.get_mut(index as usize);
-        }
-        self.attach(slot, Extra::default())
-    }
-
     fn attach(&mut self, slot: u32, extra: Extra) -> Option<&mut Extra> {
         let index = match self.free_extras.pop() {
             Some(index) => {

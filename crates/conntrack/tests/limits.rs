@@ -1,5 +1,11 @@
 //! nf_conntrack_max: who gives way when the table is full, and who never does.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the test's own failure"
+)]
+
 use std::net::IpAddr;
 
 use stateward_conntrack::{Config, DropReason, Flow, Hook, Instant, Span, Status, Tracker, Zone};

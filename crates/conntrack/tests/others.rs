@@ -1,6 +1,12 @@
 //! Everything but TCP: UDP, ICMP and its errors, GRE, and protocols without a tracker. What each line
 //! expects was seen on Linux 6.18.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the test's own failure"
+)]
+
 mod dialogue;
 
 use dialogue::Dialogue;

@@ -121,13 +121,13 @@ impl Engine {
         packet: &Packet<'_>,
     ) -> Result<Verdict, End> {
         match walker.port {
-            Port::Local => self.from_host(walker, packet),
-            Port::Interface(ingress) => self.from_outside(walker, packet, ingress),
+            Port::Local => self.send(walker, packet),
+            Port::Interface(ingress) => self.receive(walker, packet, ingress),
         }
     }
 
     #[inline(always)]
-    fn from_outside(
+    fn receive(
         &mut self,
         walker: &mut Walker<'_>,
         packet: &Packet<'_>,
@@ -153,7 +153,7 @@ impl Engine {
     }
 
     #[inline(never)]
-    fn from_host(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<Verdict, End> {
+    fn send(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<Verdict, End> {
         let destination = packet.destination();
         let (egress, own) = (self.network.route(destination), self.network.is_own(destination));
         // The process that sends it is told, before any hook.

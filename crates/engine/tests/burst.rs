@@ -6,6 +6,8 @@
 //! is small, so that it fills up. The same packets one by one and in bursts of random sizes must give
 //! the same outcomes, bytes, events, packets of the engine's own, and table.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation is the test's own failure")]
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;

@@ -1,6 +1,11 @@
 //! Two ends that talk through a tracker in virtual time, for tests that read like a transcript.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed expectation is the test's own failure"
+)]
 
 use std::net::IpAddr;
 
