@@ -163,6 +163,16 @@ fn two_sources_may_be_expected_at_one_destination() {
 }
 
 #[test]
+fn a_mask_is_the_same_however_it_is_written() {
+    let mut f = Fixture::new();
+    let in_full = ExpectMask::new("255.255.255.255".parse().unwrap(), 0);
+    for mask in [ExpectMask::ADDRESS, in_full] {
+        f.expect(master(0, 0), Announcement { mask, ..anywhere(1, AUDIO) }).unwrap();
+    }
+    assert_eq!(f.told(), "+1 -1 +1", "replaced, not a clash");
+}
+
+#[test]
 fn zones_do_not_see_each_other() {
     let mut f = Fixture::new();
     let mut one_sided = master(1, 7);
