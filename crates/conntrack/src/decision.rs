@@ -17,6 +17,9 @@ pub(crate) enum L4Decision {
     Ignore(Option<Reason>),
     /// Not part of the connection.
     Invalid(Reason),
+    /// Not part of the connection, but what came before in the packet has changed it: of what is
+    /// brought about, ASSURED and the events.
+    InvalidChanged(Reason, Accept),
     /// Not part of the connection, whose end is brought nearer: never farther than this.
     InvalidShorten(Reason, Span),
     /// Part of the connection, which ends with it.

@@ -38,6 +38,7 @@ use crate::event::EventMask;
 use crate::reason::Reason;
 use crate::status::{Direction, PerDir};
 use crate::sysctl::span;
+use crate::time::Span;
 use crate::tracker::L4Context;
 use chunks::{Chunk, Chunks, Kinds, Signal};
 use tags::{Heartbeat, Tags};
@@ -120,8 +121,7 @@ impl fmt::Display for SctpState {
 pub(crate) struct SctpTrack {
     tags: Tags,
     state: u8,
-    /// Changes that the next packet to pass will tell of; see [`Changes`].
-    owed: u8,
+    _odd: u8,
     _even: u16,
     _unused: [u32; 10],
 }
@@ -233,32 +233,6 @@ impl Seen<'_> {
     }
 }
 
-/// What the chunks taken so far have brought about.
-#[derive(Default)]
-struct Effects {
-    changes: Changes,
-    /// The packet passes, but counts nowhere and keeps nothing alive; with why, if that is worth
-    /// telling.
-    ignored: Option<Option<Reason>>,
-}
-
-/// What listeners must hear of.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-struct Changes(u8);
-
-impl Changes {
-    const STATE: Changes = Changes(1);
-    const ASSURED: Changes = Changes(2);
-
-    const fn has(self, change: Changes) -> bool {
-        self.0 & change.0 != 0
-    }
-
-    const fn with(self, changes: Changes) -> Changes {
-        Changes(self.0 | changes.0)
-    }
-}
-
 /// One packet of an association, or of one that would be.
 pub(crate) fn packet(
     track: &mut SctpTrack,
@@ -273,15 +247,14 @@ pub(crate) fn packet(
     if let Err(reason) = opened.and_then(|()| track.tags.check(&seen)) {
         return L4Decision::Invalid(reason);
     }
-    let mut effects = Effects::default();
+    let mut accept = Accept::refresh(Span(0));
     for chunk in seen.chunks() {
-        if let Err(reason) = take(track, context, &seen, &chunk, &mut effects) {
+        if let Err(reason) = take(track, context, &seen, &chunk, &mut accept) {
             // What came before stays done, and is told with the next packet that passes.
-            track.owed |= effects.changes.0;
-            return L4Decision::Invalid(reason);
+            return L4Decision::InvalidChanged(reason, accept);
         }
     }
-    settle(track, context, &effects)
+    settle(track, context, accept)
 }
 
 fn check<'a>(context: &L4Context<'_>, packet: &'a Packet<'_>) -> Result<Seen<'a>, Reason> {
@@ -323,7 +296,7 @@ fn take(
     context: &L4Context<'_>,
     seen: &Seen<'_>,
     chunk: &Chunk,
-    effects: &mut Effects,
+    accept: &mut Accept,
 ) -> Result<(), Reason> {
     let Some(signal) = chunk.signal() else { return Ok(()) };
     let direction = seen.direction;
@@ -335,7 +308,8 @@ fn take(
         Signal::Heartbeat => {
             if let Heartbeat::Doubted(reason) = track.tags.heartbeat(seen)? {
                 // One a packet may be in doubt.
-                let first = effects.ignored.replace(Some(reason)).is_none();
+                accept.timeout = None;
+                let first = accept.reason.replace(reason).is_none();
                 return if first { Ok(()) } else { Err(reason) };
             }
         }
@@ -359,7 +333,7 @@ fn take(
             // An INIT sent again does not keep the entry: else a client that uses its port again,
             // or a NAT in front of it, would hold it for ever.
             if old == new && new == SctpState::Closed && !context.is_new {
-                effects.ignored = Some(None);
+                accept.timeout = None;
             }
         }
         Signal::InitAck => track.tags.init_ack(direction, initiate_tag(chunk)?)?,
@@ -367,25 +341,14 @@ fn take(
     }
     track.state = new as u8;
     if old != new {
-        effects.changes = effects.changes.with(Changes::STATE);
-        if new == SctpState::Established {
-            effects.changes = effects.changes.with(Changes::ASSURED);
-        }
+        accept.events = EventMask::PROTOINFO;
+        accept.assured |= new == SctpState::Established;
     }
     Ok(())
 }
 
-/// Every chunk has been taken: the timeout of the state they lead to, and what is to be told.
-fn settle(track: &mut SctpTrack, context: &L4Context<'_>, effects: &Effects) -> L4Decision {
-    let changes = effects.changes.with(Changes(core::mem::take(&mut track.owed)));
-    let mut accept = Accept::refresh(span(context.sysctls.sctp.of(track.state())));
-    if let Some(reason) = effects.ignored {
-        accept.timeout = None;
-        accept.reason = reason;
-    }
-    accept.assured = changes.has(Changes::ASSURED);
-    if changes.has(Changes::STATE) {
-        accept.events = EventMask::PROTOINFO;
-    }
-    L4Decision::Accept(accept)
+/// Every chunk has been taken: the timeout of the state they lead to, unless one is in doubt.
+fn settle(track: &SctpTrack, context: &L4Context<'_>, accept: Accept) -> L4Decision {
+    let full = span(context.sysctls.sctp.of(track.state()));
+    L4Decision::Accept(Accept { timeout: accept.timeout.and(Some(full)), ..accept })
 }

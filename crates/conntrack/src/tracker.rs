@@ -551,6 +551,10 @@ impl Tracker {
                 self.table.set_deadline(slot, now + span);
                 return Some(self.invalid(reason));
             }
+            L4Decision::InvalidChanged(reason, changes) => {
+                self.refresh(slot, direction, 0, &Accept { timeout: None, ..changes });
+                return Some(self.invalid(reason));
+            }
             L4Decision::Invalid(reason) => return Some(self.invalid(reason)),
         };
         if direction == Direction::Reply
@@ -638,7 +642,9 @@ impl Tracker {
         let accept = match l4_packet(&mut conn.entry, &context, packet) {
             L4Decision::Accept(accept) => accept,
             L4Decision::Ignore(reason) => Accept { reason, ..Accept::refresh(Span(0)) },
-            L4Decision::Invalid(reason) | L4Decision::InvalidShorten(reason, _) => {
+            L4Decision::Invalid(reason)
+            | L4Decision::InvalidChanged(reason, _)
+            | L4Decision::InvalidShorten(reason, _) => {
                 return self.invalid(reason);
             }
             // Only a connection in the table can end.

@@ -78,7 +78,9 @@ impl Engine {
             _ => interface,
         };
         let source = self.network.address_on(speaks, to);
-        let Some(source) = source.or_else(|| self.network.address_on(interface, to)) else { return };
+        let Some(source) = source.or_else(|| self.network.address_on(interface, to)) else {
+            return;
+        };
         let quote = if to.is_ipv4() { QUOTE_V4 } else { QUOTE_V6 };
         let body = packet.bytes().get(..quote).unwrap_or(packet.bytes());
         let &Error { kind, code, rest } = error;

@@ -12,7 +12,7 @@
 //! - [`text`] and [`trace`]: what came of it for people and for programs, [`describe`]: one packet,
 //!   one line, in tcpdump's manner;
 //! - [`summary`]: the numbers of all of it;
-//! - [`leaving`] and [`write`]: pcapng of what left the machine.
+//! - [`leaving`] and [`mod@write`]: pcapng of what left the machine.
 //!
 //! Files are untrusted: no byte of one can make this crate panic, loop or take memory without
 //! bound. Reading a packet, describing it and writing it allocate nothing once the buffers are

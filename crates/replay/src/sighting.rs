@@ -6,7 +6,7 @@
 //! routing off the replay does not know whether a router took one from the TTL, so that equal means equal
 //! but for TTL and IPv4 header checksum.
 //!
-//! Bounds: [`MOST`] packets; beyond, the oldest are forgotten early.
+//! Bounds: 65,536 packets; beyond, the oldest are forgotten early.
 
 use std::collections::hash_map::{Entry, RandomState};
 use std::collections::{HashMap, VecDeque};

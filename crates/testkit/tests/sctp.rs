@@ -95,27 +95,6 @@ impl Said {
         let (from, to) = if self.reply { (server, client) } else { (client, server) };
         Packet::new(from, to, Transport::Raw { protocol: 132, bytes: self.l4() }).bytes()
     }
-
-    /// The chunk types in it, found as a receiver finds them that believes every length.
-    fn kinds(&self) -> Vec<u8> {
-        let l4 = self.l4();
-        let (mut at, mut kinds) = (12, Vec::new());
-        while let Some(&[kind, _, high, low]) = l4.get(at..at + 4) {
-            kinds.push(kind);
-            at += usize::from(u16::from_be_bytes([high, low])).max(1).next_multiple_of(4);
-        }
-        kinds
-    }
-
-    /// Whether a chunk may be refused after another one of the packet has brought about ASSURED.
-    /// The kernel's entry has it then; ours gets it with the next packet that passes.
-    fn may_tear(&self) -> bool {
-        let kinds = self.kinds();
-        let assures = |kind: &u8| matches!(*kind, COOKIE_ACK | HEARTBEAT_ACK);
-        let doubtful = |kind: &u8| matches!(*kind, HEARTBEAT | HEARTBEAT_ACK | ABORT);
-        let first = kinds.iter().position(assures);
-        first.is_some_and(|first| kinds[first + 1..].iter().any(doubtful))
-    }
 }
 
 impl fmt::Display for Said {
@@ -477,9 +456,6 @@ impl Random {
                 said.extend(self.of(&beginnings));
             }
             said.push(self.packet());
-            if said.last().is_some_and(Said::may_tear) {
-                said.pop();
-            }
         }
         said
     }
