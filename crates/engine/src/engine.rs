@@ -302,6 +302,8 @@ impl Engine {
     /// there are.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.tracker.handle_timeout(now);
+        // A clock that was set back counts as the latest time seen, here as in the tracker.
+        let now = self.tracker.now();
         while let Some(expired) = self.defrag.handle_timeout(now) {
             self.give_up(&expired, now);
         }

@@ -22,6 +22,7 @@ impl Engine {
         now: Instant,
     ) -> Option<Outcome> {
         self.handle_timeout(now);
+        let now = self.tracker.now();
         let place = match port {
             Port::Interface(InterfaceId(id)) => {
                 Place { side: Side::Incoming, interface: u32::from(id), zone: 0 }
@@ -129,7 +130,8 @@ impl Engine {
         if expired.side == Side::Outgoing {
             return;
         }
-        if let Ok(packet) = Packet::parse_trusted(first) {
+        // A capture may hold less of it than came.
+        if let Ok(packet) = Packet::parse_cut(first) {
             let port = Port::Interface(InterfaceId(expired.interface as u16));
             self.send_error(&mut Walker::new(now, port), &packet, &error);
         }
