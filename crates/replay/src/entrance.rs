@@ -2,8 +2,8 @@
 //!
 //! In this order, the first that knows decides:
 //!
-//! 1. the capture: the interface's name in pcapng, if the machine has such an interface (`local` is the
-//!    machine itself), and the direction that pcapng and Linux cooked captures record;
+//! 1. the capture: the interface's name in pcapng, if the machine has such an interface (`local` and the
+//!    loopback are the machine itself), and the direction that pcapng and Linux cooked captures record;
 //! 2. the user, who says by which interface the packets of a file came in (`--in`);
 //! 3. routing: the interface that leads back to the packet's source.
 //!
@@ -22,8 +22,10 @@ use crate::machine::DEFAULT_MTU;
 pub const LOCAL: &str = "local";
 /// The interface of captures that name none, without routing.
 const UNNAMED: &str = "eth0";
-/// The loopback device and its MTU.
-const LOOPBACK: (&str, u32) = ("lo", 65_536);
+/// The loopback device: its name, and its number on every Linux machine.
+const LOOPBACK: (&str, u32) = ("lo", 1);
+/// The longest packet it carries.
+const LOOPBACK_MTU: u32 = 65_536;
 
 /// Where and how a packet was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,13 +36,17 @@ pub struct Entry {
     pub recorded: Option<InterfaceId>,
     /// Which way it went there.
     pub way: Way,
+    /// The longest packet that the interface carries.
+    pub mtu: u32,
 }
 
 /// Which way a packet was recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// On its way in, or nobody knows.
+    /// On its way in.
     In,
+    /// Nobody knows.
+    Unknown,
     /// On its way out: it may be a sighting.
     Out,
     /// It was for another machine on the link: this one did not take it.
@@ -110,16 +116,6 @@ impl Entrance {
         }
     }
 
-    /// The longest packet that an interface carries.
-    pub fn mtu(&self, port: Port) -> u32 {
-        match port {
-            Port::Local => DEFAULT_MTU,
-            Port::Interface(id) => {
-                self.interfaces.get(usize::from(id.0)).map_or(DEFAULT_MTU, |known| known.mtu)
-            }
-        }
-    }
-
     /// Where a packet of the capture at a position enters.
     pub fn of(
         &mut self,
@@ -133,7 +129,8 @@ impl Entrance {
             Some(Direction::Out) => Way::Out,
             // Without routing nothing is known of the machine's own place on the link.
             Some(Direction::OtherHost) if self.routing != Routing::Off => Way::Elsewhere,
-            Some(Direction::In | Direction::OtherHost) | None => Way::In,
+            Some(Direction::In | Direction::OtherHost) => Way::In,
+            None => Way::Unknown,
         };
         let port = match (recorded, captured.direction) {
             (Some(Port::Local), _) => Port::Local,
@@ -148,11 +145,16 @@ impl Entrance {
             (Some(port), _) => port,
             (None, _) => self.route_back(network, captured.bytes),
         };
-        let recorded = match recorded {
-            Some(Port::Interface(id)) => Some(id),
-            Some(Port::Local) | None => None,
+        let (recorded, mtu) = match recorded {
+            Some(Port::Interface(id)) => (Some(id), self.mtu(id)),
+            Some(Port::Local) => (None, LOOPBACK_MTU),
+            None => (None, DEFAULT_MTU),
         };
-        Entry { port, recorded, way }
+        Entry { port, recorded, way, mtu }
+    }
+
+    fn mtu(&self, id: InterfaceId) -> u32 {
+        self.interfaces.get(usize::from(id.0)).map_or(DEFAULT_MTU, |known| known.mtu)
     }
 
     /// Where the packet was recorded: what the capture says, then what the user says.
@@ -162,21 +164,26 @@ impl Entrance {
         interfaces: &[Interface],
         captured: &Captured<'_>,
     ) -> Option<Port> {
-        let known = self.captures.get(position)?;
+        let known = &self.captures.get(position)?.by_name;
         let index = captured.interface.0 as usize;
-        if let Some(port) = known.by_name.get(index) {
+        if let Some(port) = known.get(index) {
             return *port;
         }
         // Interfaces only ever come to the end of a capture's list.
-        for number in known.by_name.len()..=index {
-            let name = interfaces.get(number).and_then(|interface| interface.name.as_deref());
-            let port = self.resolve(position, name);
+        for number in known.len()..=index {
+            let port = self.resolve(position, interfaces.get(number));
             self.captures.get_mut(position)?.by_name.push(port);
         }
         self.captures.get(position)?.by_name.get(index).copied().flatten()
     }
 
-    fn resolve(&mut self, position: usize, name: Option<&str>) -> Option<Port> {
+    fn resolve(&mut self, position: usize, interface: Option<&Interface>) -> Option<Port> {
+        let name = interface.and_then(|interface| interface.name.as_deref());
+        let index = interface.and_then(|interface| interface.index);
+        // What is seen there this machine sent to itself; it is recorded once.
+        if name == Some(LOOPBACK.0) || index == Some(LOOPBACK.1) {
+            return Some(Port::Local);
+        }
         let given = self.captures.get(position).and_then(|known| known.given);
         match self.routing {
             Routing::Off => given.or_else(|| self.port(name.unwrap_or(UNNAMED))),
@@ -192,8 +199,7 @@ impl Entrance {
         let position = match self.interfaces.iter().position(|known| known.name == name) {
             Some(position) => position,
             None if self.routing == Routing::Off => {
-                let mtu = if name == LOOPBACK.0 { LOOPBACK.1 } else { DEFAULT_MTU };
-                self.interfaces.push(Named { name: name.to_owned(), mtu });
+                self.interfaces.push(Named { name: name.to_owned(), mtu: DEFAULT_MTU });
                 self.interfaces.len() - 1
             }
             None => return None,

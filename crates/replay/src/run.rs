@@ -12,7 +12,8 @@
 
 use std::io;
 
-use stateward_conntrack::{ConnId, Event, Instant, Record, Subject};
+use stateward_conntrack::{ConnId, Event, EventKind, Instant, Record, Subject};
+use stateward_engine::route::Routing;
 use stateward_engine::{
     Arrival, BURST, By, Emitted, Engine, From as Origin, InterfaceId, Outcome, Port, Verdict,
 };
@@ -22,10 +23,8 @@ use crate::entrance::{Entrance, Entry, Way};
 use crate::machine::Machine;
 use crate::merge::Merge;
 use crate::numbering::Numbering;
-use crate::sighting::{Likeness, Sightings};
+use crate::sighting::{Likeness, Recorded, Sightings};
 use crate::summary::{self, Summary};
-
-use stateward_engine::route::Routing;
 
 /// What is told of a replay as it goes.
 pub trait Sink {
@@ -147,27 +146,45 @@ pub struct Input {
 pub struct Replay {
     engine: Engine,
     merge: Merge,
+    gate: Gate,
+    numbering: Numbering,
+    scratch: Scratch,
+}
+
+/// Where packets come in: what each is before the engine sees it, and what it counts as.
+struct Gate {
     entrance: Entrance,
     sightings: Sightings,
-    /// Some capture records directions: sightings are to be expected.
+    /// Sightings are to be expected: packets are recorded in more than one place or direction.
     sights: bool,
-    numbering: Numbering,
     summary: Summary,
-    scratch: Scratch,
+}
+
+/// A packet at the gate.
+#[derive(Clone, Copy)]
+struct Arriving<'a> {
+    /// The capture it is from, by position.
+    capture: usize,
+    /// With the time of its capture.
+    captured: Captured<'a>,
+    /// The clock: that time, unless the clock is ahead of it.
+    now: Instant,
+    entry: Entry,
 }
 
 /// Buffers that every packet uses again.
 #[derive(Default)]
 struct Scratch {
     bytes: Vec<u8>,
-    arrivals: Vec<(usize, Port, Instant)>,
+    /// Length, port and time of the packets whose bytes follow each other.
+    burst: Vec<(usize, Entry, Instant)>,
     emitted: Vec<Emitted>,
     events: Vec<Event>,
     told: Vec<Told>,
 }
 
 impl Replay {
-    /// A replay of captures by a machine.
+    /// A replay of captures by a machine; `own` if it has addresses beside those of its interfaces.
     ///
     /// # Errors
     /// With the name, if an interface is named that the machine has not.
@@ -176,24 +193,18 @@ impl Replay {
         let network = &machine.network;
         let own = own || network.interfaces().iter().any(|known| !known.addresses.is_empty());
         let entrance = Entrance::new(network, &given, own)?;
-        let likeness = match network.routing() {
-            Routing::Off => Likeness::ButForTtl,
-            Routing::Host | Routing::Forwarding => Likeness::Exact,
-        };
+        let gate = Gate::new(entrance, &given, network.routing());
         Ok(Self {
             engine: machine.engine(),
             merge: Merge::new(inputs.into_iter().map(|input| input.capture).collect()),
-            entrance,
-            sightings: Sightings::new(likeness),
-            sights: false,
+            gate,
             numbering: Numbering::default(),
-            summary: Summary::default(),
             scratch: Scratch::default(),
         })
     }
 
-    /// Whether connections that begin from now on report events. They should when packets are stepped
-    /// through, and need not for bursts.
+    /// Whether connections that begin from now on report events. They should when packets are
+    /// stepped through, and need not for bursts.
     pub fn set_listening(&mut self, listening: bool) {
         self.engine.tracker_mut().set_listening(listening);
     }
@@ -203,132 +214,62 @@ impl Replay {
     /// # Errors
     /// Those of the sink.
     pub fn step(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
-        if !self.merge.advance() {
-            self.summary.backwards = self.merge.backwards().sum();
-            return Ok(false);
-        }
-        let Some((position, packet)) = self.merge.packet() else { return Ok(false) };
-        let Some(capture) = self.merge.capture(position) else { return Ok(false) };
-        let now = Instant(packet.time);
-        // The clock never runs backwards; what is shown is what was recorded.
-        let captured = Captured { time: capture.packet().time, ..packet };
-        let entry =
-            self.entrance.of(self.engine.network(), position, capture.interfaces(), &captured);
-        let is_super = captured.original_length > self.entrance.mtu(entry.port);
-        self.summary.read(now, captured.cut, is_super);
-        self.sights |= captured.direction.is_some();
-
-        let Scratch { bytes, emitted, events, told, .. } = &mut self.scratch;
-        self.engine.handle_timeout(now);
-        emitted.clear();
-        self.engine.take_emitted(emitted);
-        self.engine.take_events(events);
-        number(events, told, &mut self.numbering, None);
-        let out = Out { own: None, emitted, names: &self.entrance };
-        if !told.is_empty() || !emitted.is_empty() {
-            sink.meanwhile(&Meanwhile { now, events: told, out })?;
-        }
-        emitted.clear();
-        told.clear();
-
+        let Self { engine, merge, gate, numbering, scratch } = self;
+        let more = merge.advance();
+        gate.summary.backwards = merge.backwards().sum();
+        let Some(arriving) = gate.next(merge, engine).filter(|_| more) else { return Ok(false) };
+        let Arriving { captured, now, entry, .. } = arriving;
+        gate.let_time_pass(engine, numbering, scratch, now, sink)?;
+        scratch.clear();
         let mut connection = None;
         let mut own = None;
-        let seen = self.sights
-            && entry.way == Way::Out
-            && self.sightings.is_sighting(entry.recorded, captured.bytes, now);
-        let fate = if seen {
-            self.summary.verdicts.seen += 1;
-            Fate::Seen
-        } else if entry.way == Way::Elsewhere {
-            self.summary.passed_by(ELSEWHERE.0);
-            Fate::Elsewhere
-        } else {
-            self.summary.unfinished += u64::from(summary::is_unfinished(captured.bytes));
-            bytes.clear();
-            bytes.extend_from_slice(captured.bytes);
-            let mut arrival = Arrival { port: entry.port, bytes, now };
-            let outcome = self.engine.process(&mut arrival, Origin::Capture);
-            self.summary.walked(&outcome, self.engine.tracker());
-            connection = outcome.connection.and_then(|connection| {
-                self.numbering.of_packet(&connection, self.engine.tracker())
-            });
-            self.engine.take_emitted(emitted);
-            self.engine.take_events(events);
-            number(events, told, &mut self.numbering, connection);
-            own = left(&outcome).map(|dev| (dev, without_padding(bytes, &outcome)));
-            Fate::Walked(outcome)
-        };
-        let out = Out { own, emitted, names: &self.entrance };
-        if self.sights {
-            note(&mut self.sightings, own, emitted, now);
-        }
-        let interface = match (entry.port, entry.recorded) {
-            (Port::Interface(_), Some(recorded)) if fate == Fate::Seen => {
-                self.entrance.name(recorded)
+        let fate = match gate.turned_away(&arriving) {
+            Some(fate) => fate,
+            None => {
+                let outcome = scratch.walk(engine, &arriving);
+                gate.summary.walked(&outcome, engine.tracker());
+                connection = outcome
+                    .connection
+                    .and_then(|connection| numbering.of_packet(&connection, engine.tracker()));
+                scratch.drain(engine, numbering, connection);
+                own = left(&outcome).map(|dev| (dev, without_padding(&scratch.bytes, &outcome)));
+                gate.note(Some(&entry), own, &scratch.emitted, now);
+                Fate::Walked(outcome)
             }
-            (port, _) => self.entrance.port_name(port),
         };
         sink.packet(&Step {
-            number: self.summary.packets,
+            number: gate.summary.packets,
             captured,
-            capture: position,
+            capture: arriving.capture,
             port: entry.port,
-            interface,
+            interface: gate.shown(&entry, fate),
             fate,
             connection,
-            out,
-            events: told,
+            out: Out { own, emitted: &scratch.emitted, names: &gate.entrance },
+            events: &scratch.told,
         })?;
-        told.clear();
         Ok(true)
     }
 
     /// The next packets, at most as many as the engine takes at once; false when there are none any
     /// more.
     pub fn burst(&mut self) -> bool {
-        let Self { engine, merge, entrance, sightings, sights, summary, scratch, .. } = self;
-        let Scratch { bytes, arrivals, emitted, events, .. } = scratch;
-        bytes.clear();
-        arrivals.clear();
-        let mut more = true;
-        while arrivals.len() < BURST {
-            more = merge.advance();
-            let Some((position, captured)) = merge.packet().filter(|_| more) else { break };
-            let Some(capture) = merge.capture(position) else { break };
-            let now = Instant(captured.time);
-            let Entry { port, recorded, way } =
-                entrance.of(engine.network(), position, capture.interfaces(), &captured);
-            summary.read(now, captured.cut, captured.original_length > entrance.mtu(port));
-            *sights |= captured.direction.is_some();
-            if way == Way::Elsewhere {
-                summary.passed_by(ELSEWHERE.0);
-                continue;
-            }
-            if way == Way::Out && sightings.is_sighting(recorded, captured.bytes, now) {
-                summary.verdicts.seen += 1;
-                continue;
-            }
-            summary.unfinished += u64::from(summary::is_unfinished(captured.bytes));
-            bytes.extend_from_slice(captured.bytes);
-            arrivals.push((captured.bytes.len(), port, now));
-            // Whether the next one is a sighting shows when this one is through.
-            if *sights {
-                break;
-            }
-        }
+        let Self { engine, merge, gate, scratch, .. } = self;
+        let more = gate.gather(merge, engine, scratch);
+        let Scratch { bytes, burst, emitted, events, .. } = scratch;
+        let mut arrivals = Vec::with_capacity(burst.len());
         let mut rest = bytes.as_mut_slice();
-        let mut burst = Vec::with_capacity(arrivals.len());
-        for &(length, port, now) in arrivals.iter() {
-            let Some((bytes, behind)) = std::mem::take(&mut rest).split_at_mut_checked(length)
+        for (length, entry, now) in burst.iter() {
+            let Some((bytes, behind)) = std::mem::take(&mut rest).split_at_mut_checked(*length)
             else {
                 break;
             };
             rest = behind;
-            burst.push(Arrival { port, bytes, now });
+            arrivals.push(Arrival { port: entry.port, bytes, now: *now });
         }
         let mut last = None;
-        engine.process_burst(&mut burst, Origin::Capture, |engine, _, outcome| {
-            summary.walked(&outcome, engine.tracker());
+        engine.process_burst(&mut arrivals, Origin::Capture, |engine, _, outcome| {
+            gate.summary.walked(&outcome, engine.tracker());
             emitted.clear();
             engine.take_emitted(emitted);
             if engine.tracker().has_events() {
@@ -337,19 +278,19 @@ impl Replay {
             }
             last = Some(outcome);
         });
-        if *sights && let (Some(outcome), Some(arrival)) = (last, burst.last()) {
+        if let (Some(outcome), Some(arrival), Some((_, entry, now))) =
+            (last, arrivals.last(), burst.last())
+        {
             let own = left(&outcome).map(|dev| (dev, without_padding(arrival.bytes, &outcome)));
-            note(sightings, own, emitted, arrival.now);
+            gate.note(Some(entry), own, emitted, *now);
         }
-        if !more {
-            summary.backwards = merge.backwards().sum();
-        }
+        gate.summary.backwards = merge.backwards().sum();
         more
     }
 
     /// The numbers so far.
     pub fn summary(&self) -> &Summary {
-        &self.summary
+        &self.gate.summary
     }
 
     /// The engine, to see its table and its counters.
@@ -364,12 +305,12 @@ impl Replay {
 
     /// Where packets enter: the names of the interfaces.
     pub fn entrance(&self) -> &Entrance {
-        &self.entrance
+        &self.gate.entrance
     }
 
     /// The time of the last packet.
     pub fn now(&self) -> Instant {
-        self.summary.span.map_or(Instant::default(), |(_, last)| last)
+        self.gate.summary.span.map_or(Instant::default(), |(_, last)| last)
     }
 
     /// The connections in the table in the order of their numbers; without, if they were not numbered.
@@ -389,6 +330,176 @@ impl Replay {
 /// The word and the sentence for a packet that was for another machine on the link.
 pub const ELSEWHERE: (&str, &str) = ("not_for_us", "addressed to another machine on the link");
 
+impl Gate {
+    fn new(entrance: Entrance, given: &[Option<String>], routing: Routing) -> Self {
+        let (likeness, routes) = match routing {
+            Routing::Off => (Likeness::ButForTtl, false),
+            Routing::Host | Routing::Forwarding => (Likeness::Exact, true),
+        };
+        let mut places = given.iter().flatten();
+        let first = places.next();
+        let several = places.any(|place| Some(place) != first);
+        let sightings = Sightings::new(likeness);
+        Self { entrance, sightings, sights: several || routes, summary: Summary::default() }
+    }
+
+    /// The packet that the captures have come to.
+    #[inline]
+    fn next<'a>(&mut self, merge: &'a Merge, engine: &Engine) -> Option<Arriving<'a>> {
+        let (position, packet) = merge.packet()?;
+        let capture = merge.capture(position)?;
+        let now = Instant(packet.time);
+        // The clock never runs backwards; what is shown is what was recorded.
+        let captured = Captured { time: capture.packet().time, ..packet };
+        let interfaces = capture.interfaces();
+        let entry = self.entrance.of(engine.network(), position, interfaces, &captured);
+        self.summary.read(now, captured.cut, captured.original_length > entry.mtu);
+        self.sights |= captured.direction.is_some() || interfaces.len() > 1;
+        Some(Arriving { capture: position, captured, now, entry })
+    }
+
+    /// What becomes of a packet that does not come in.
+    #[inline]
+    fn turned_away(&mut self, arriving: &Arriving<'_>) -> Option<Fate> {
+        let Arriving { captured, now, entry, .. } = arriving;
+        if entry.way == Way::Elsewhere {
+            self.summary.passed_by(ELSEWHERE.0);
+            return Some(Fate::Elsewhere);
+        }
+        let recorded = Recorded { on: entry.recorded, way: entry.way };
+        if self.sights && self.sightings.is_sighting(recorded, captured.bytes, *now) {
+            self.summary.verdicts.seen += 1;
+            return Some(Fate::Seen);
+        }
+        self.summary.unfinished += u64::from(summary::is_unfinished(captured.bytes));
+        None
+    }
+
+    /// Has the engine do what is due by the time of a packet, one deadline after the other, so that
+    /// a whole table that expires in a long silence is not gathered before it is told.
+    fn let_time_pass(
+        &mut self,
+        engine: &mut Engine,
+        numbering: &mut Numbering,
+        scratch: &mut Scratch,
+        now: Instant,
+        sink: &mut dyn Sink,
+    ) -> io::Result<()> {
+        let mut before = None;
+        while let Some(due) = engine.next_timeout().filter(|&due| due <= now) {
+            // A deadline that stays where it is may be a hint that only a later time settles.
+            let until = if before == Some(due) { now } else { due };
+            before = Some(due);
+            engine.handle_timeout(until);
+            scratch.clear();
+            scratch.drain(engine, numbering, None);
+            if !scratch.told.is_empty() || !scratch.emitted.is_empty() {
+                let out = Out { own: None, emitted: &scratch.emitted, names: &self.entrance };
+                sink.meanwhile(&Meanwhile { now: until, events: &scratch.told, out })?;
+                self.note(None, None, &scratch.emitted, until);
+            }
+            if until == now {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills a burst; false at the captures' end. While sightings are to be expected a burst is one
+    /// packet: whether the next one is a sighting shows when that is through.
+    fn gather(&mut self, merge: &mut Merge, engine: &Engine, scratch: &mut Scratch) -> bool {
+        scratch.clear();
+        scratch.bytes.clear();
+        scratch.burst.clear();
+        while scratch.burst.len() < BURST {
+            if !merge.advance() {
+                return false;
+            }
+            let Some(arriving) = self.next(merge, engine) else { return false };
+            if self.turned_away(&arriving).is_some() {
+                continue;
+            }
+            let Arriving { captured, entry, now, .. } = arriving;
+            scratch.bytes.extend_from_slice(captured.bytes);
+            scratch.burst.push((captured.bytes.len(), entry, now));
+            if self.sights {
+                break;
+            }
+        }
+        true
+    }
+
+    /// Remembers what left, to know its sighting.
+    fn note(
+        &mut self,
+        entry: Option<&Entry>,
+        own: Option<(Option<InterfaceId>, &[u8])>,
+        emitted: &[Emitted],
+        now: Instant,
+    ) {
+        if !self.sights {
+            return;
+        }
+        // What was recorded on its way out already will not be recorded so again.
+        let by_itself = entry.is_some_and(|entry| entry.way == Way::Out);
+        let from = entry.and_then(|entry| entry.recorded);
+        if let Some((to, bytes)) = own.filter(|_| !by_itself) {
+            self.sightings.emitted(from, to, bytes, now);
+        }
+        for Emitted { interface, by, bytes } in emitted {
+            if !by_itself || *by != By::Packet {
+                self.sightings.emitted(from, *interface, bytes, now);
+            }
+        }
+    }
+
+    /// The interface to show.
+    fn shown(&self, entry: &Entry, fate: Fate) -> &str {
+        match entry.recorded {
+            Some(recorded) if fate == Fate::Seen => self.entrance.name(recorded),
+            _ => self.entrance.port_name(entry.port),
+        }
+    }
+}
+
+impl Scratch {
+    fn clear(&mut self) {
+        self.emitted.clear();
+        self.told.clear();
+    }
+
+    fn walk(&mut self, engine: &mut Engine, arriving: &Arriving<'_>) -> Outcome {
+        self.bytes.clear();
+        self.bytes.extend_from_slice(arriving.captured.bytes);
+        let (port, now) = (arriving.entry.port, arriving.now);
+        engine.process(&mut Arrival { port, bytes: &mut self.bytes, now }, Origin::Capture)
+    }
+
+    /// Takes what the engine emitted and told, and gives events the numbers of their connections.
+    /// `current` is that of the packet at hand, whose connection may not be in the table when it
+    /// announces another one.
+    fn drain(&mut self, engine: &mut Engine, numbering: &mut Numbering, current: Option<u64>) {
+        engine.take_emitted(&mut self.emitted);
+        engine.take_events(&mut self.events);
+        for event in self.events.drain(..) {
+            let connection = match &event.subject {
+                Subject::Connection(record) => numbering.number(record.id),
+                Subject::Expectation(expectation) => {
+                    numbering.number(expectation.master.id).or(current)
+                }
+            };
+            self.told.push(Told { event, connection });
+        }
+        for told in &self.told {
+            if let (Subject::Connection(record), EventKind::Destroy) =
+                (&told.event.subject, told.event.kind)
+            {
+                numbering.forget(record.id);
+            }
+        }
+    }
+}
+
 /// Where the arrival's own bytes went, if they left.
 fn left(outcome: &Outcome) -> Option<Option<InterfaceId>> {
     match outcome.verdict {
@@ -400,45 +511,4 @@ fn left(outcome: &Outcome) -> Option<Option<InterfaceId>> {
 /// A packet's bytes without what the link put behind them.
 fn without_padding<'a>(bytes: &'a [u8], outcome: &Outcome) -> &'a [u8] {
     bytes.get(..outcome.length).unwrap_or(bytes)
-}
-
-/// Remembers what left.
-fn note(
-    sightings: &mut Sightings,
-    own: Option<(Option<InterfaceId>, &[u8])>,
-    emitted: &[Emitted],
-    now: Instant,
-) {
-    if let Some((dev, bytes)) = own {
-        sightings.emitted(dev, bytes, now);
-    }
-    for emitted in emitted {
-        sightings.emitted(emitted.interface, &emitted.bytes, now);
-    }
-}
-
-/// Gives events the numbers of their connections. `current` is that of the packet at hand, whose
-/// connection may not be in the table when it announces another one.
-fn number(
-    events: &mut Vec<Event>,
-    told: &mut Vec<Told>,
-    numbering: &mut Numbering,
-    current: Option<u64>,
-) {
-    for event in events.drain(..) {
-        let connection = match &event.subject {
-            Subject::Connection(record) => numbering.number(record.id),
-            Subject::Expectation(expectation) => {
-                numbering.number(expectation.master.id).or(current)
-            }
-        };
-        told.push(Told { event, connection });
-    }
-    for told in told.iter() {
-        if let (Some(record), stateward_conntrack::EventKind::Destroy) =
-            (told.event.connection(), told.event.kind)
-        {
-            numbering.forget(record.id);
-        }
-    }
 }

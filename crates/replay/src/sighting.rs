@@ -1,10 +1,14 @@
 //! Sightings: packets of a capture that are the machine's own output, recorded as they left.
 //!
 //! A capture on a router holds each forwarded packet twice. What the replay emits is noted here for a
-//! second; a packet recorded as outgoing that equals one of them (and leaves by the same interface, as far
-//! as both are known) is its sighting, and no input. Each emitted packet is sighted once at most. With
-//! routing off the replay does not know whether a router took one from the TTL, so that equal means equal
-//! but for TTL and IPv4 header checksum.
+//! second; a packet recorded as outgoing that equals one of them is its sighting, and no input. Each
+//! emitted packet is sighted once at most.
+//!
+//! Where the capture does not say which way a packet went, the interfaces do. With routing, a sighting is
+//! recorded on the interface the packet left by (where that is known): a packet with exactly these bytes,
+//! TTL lowered, did not come in. Without, it is recorded on another interface than it came in by; and then
+//! nobody knows whether a router took one from the TTL, so that equal means equal but for TTL and IPv4
+//! header checksum.
 //!
 //! Bounds: 65,536 packets; beyond, the oldest are forgotten early.
 
@@ -15,18 +19,29 @@ use std::hash::{BuildHasher, Hasher};
 use stateward_conntrack::{Instant, Span};
 use stateward_engine::InterfaceId;
 
+use crate::entrance::Way;
+
 /// How long an emitted packet may take to appear in the capture.
 const WITHIN: Span = Span::secs(1);
 /// Emitted packets that are remembered at most.
 const MOST: usize = 1 << 16;
 
-/// Whether the bytes of a sighting are known exactly.
+/// How well the machine is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Likeness {
-    /// Every byte.
+    /// It routes: interface and bytes of what it emits are known.
     Exact,
-    /// All but the time to live and the checksum over it.
+    /// It is transparent: all bytes but the TTL and the checksum over it are known.
     ButForTtl,
+}
+
+/// Where a packet was recorded, and which way it went there.
+#[derive(Debug, Clone, Copy)]
+pub struct Recorded {
+    /// The interface, if the capture says.
+    pub on: Option<InterfaceId>,
+    /// The way.
+    pub way: Way,
 }
 
 /// Packets that were emitted a moment ago.
@@ -45,6 +60,8 @@ struct Waiting {
     waiting: u32,
     /// Sighted, but still in the queue of recent ones.
     sighted: u32,
+    /// With routing the interface they leave by; without, the one they came in by.
+    interface: Option<InterfaceId>,
 }
 
 impl Sightings {
@@ -54,23 +71,37 @@ impl Sightings {
         Self { likeness, hasher: RandomState::new(), recent, known }
     }
 
-    /// A packet was emitted by an interface, if that is known.
-    pub fn emitted(&mut self, dev: Option<InterfaceId>, bytes: &[u8], now: Instant) {
+    /// A packet that came in by one interface was emitted by another, as far as they are known.
+    pub fn emitted(
+        &mut self,
+        from: Option<InterfaceId>,
+        to: Option<InterfaceId>,
+        bytes: &[u8],
+        now: Instant,
+    ) {
         self.forget(now);
         if self.recent.len() == MOST {
             self.drop_oldest();
         }
-        let hash = self.hash(dev, bytes);
-        self.known.entry(hash).or_default().waiting += 1;
+        let hash = self.hash(bytes);
+        let alike = self.known.entry(hash).or_default();
+        alike.waiting += 1;
+        alike.interface = match self.likeness {
+            Likeness::Exact => to,
+            Likeness::ButForTtl => from,
+        };
         self.recent.push_back((now, hash));
     }
 
-    /// Whether a packet that was recorded as it left is the sighting of one emitted before.
-    pub fn is_sighting(&mut self, dev: Option<InterfaceId>, bytes: &[u8], now: Instant) -> bool {
+    /// Whether a packet is the sighting of one emitted before.
+    pub fn is_sighting(&mut self, recorded: Recorded, bytes: &[u8], now: Instant) -> bool {
         self.forget(now);
-        let hash = self.hash(dev, bytes);
+        if self.known.is_empty() || !matches!(recorded.way, Way::Out | Way::Unknown) {
+            return false;
+        }
+        let hash = self.hash(bytes);
         match self.known.get_mut(&hash) {
-            Some(alike) if alike.waiting > 0 => {
+            Some(alike) if alike.waiting > 0 && alike.may_be_at(recorded, self.likeness) => {
                 alike.waiting -= 1;
                 alike.sighted += 1;
                 true
@@ -99,26 +130,27 @@ impl Sightings {
         }
     }
 
-    fn hash(&self, dev: Option<InterfaceId>, bytes: &[u8]) -> u64 {
+    fn hash(&self, bytes: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        // Without routing nobody knows by which interface a packet leaves.
-        let dev = dev.filter(|_| self.likeness == Likeness::Exact);
-        hasher.write_u32(dev.map_or(u32::MAX, |id| u32::from(id.0)));
+        let mut part = |range| hasher.write(bytes.get(range).unwrap_or_default());
         match (self.likeness, bytes.first().map(|first| first >> 4)) {
-            (Likeness::ButForTtl, Some(4)) => {
-                // TTL is byte 8, the checksum bytes 10 and 11.
-                for part in [0..8, 9..10, 12..bytes.len()] {
-                    hasher.write(bytes.get(part).unwrap_or_default());
-                }
-            }
-            (Likeness::ButForTtl, Some(6)) => {
-                for part in [0..7, 8..bytes.len()] {
-                    hasher.write(bytes.get(part).unwrap_or_default());
-                }
-            }
-            _ => hasher.write(bytes),
-        }
+            // TTL is byte 8, the checksum bytes 10 and 11.
+            (Likeness::ButForTtl, Some(4)) => [0..8, 9..10, 12..bytes.len()].map(&mut part),
+            (Likeness::ButForTtl, Some(6)) => [0..7, 8..bytes.len(), 0..0].map(&mut part),
+            _ => [0..bytes.len(), 0..0, 0..0].map(&mut part),
+        };
         hasher.finish()
+    }
+}
+
+impl Waiting {
+    fn may_be_at(&self, recorded: Recorded, likeness: Likeness) -> bool {
+        match (likeness, recorded.way, self.interface, recorded.on) {
+            (Likeness::Exact, _, Some(left_by), Some(on)) => left_by == on,
+            (Likeness::Exact, ..) | (Likeness::ButForTtl, Way::Out, ..) => true,
+            (Likeness::ButForTtl, _, Some(came_by), Some(on)) => came_by != on,
+            (Likeness::ButForTtl, ..) => false,
+        }
     }
 }
 
@@ -126,10 +158,19 @@ impl Sightings {
 mod tests {
     use super::*;
 
+    const LAN: Option<InterfaceId> = Some(InterfaceId(0));
     const WAN: Option<InterfaceId> = Some(InterfaceId(1));
 
     fn at(millis: u64) -> Instant {
         Instant(millis * 1_000_000)
+    }
+
+    fn out(on: Option<InterfaceId>) -> Recorded {
+        Recorded { on, way: Way::Out }
+    }
+
+    fn unknown(on: Option<InterfaceId>) -> Recorded {
+        Recorded { on, way: Way::Unknown }
     }
 
     fn packet(ttl: u8) -> Vec<u8> {
@@ -141,46 +182,70 @@ mod tests {
     #[test]
     fn each_emitted_packet_is_sighted_once_and_within_a_second() {
         let mut sightings = Sightings::new(Likeness::Exact);
-        sightings.emitted(WAN, &packet(63), at(0));
-        assert!(!sightings.is_sighting(WAN, &packet(64), at(1)));
-        assert!(!sightings.is_sighting(Some(InterfaceId(0)), &packet(63), at(1)));
-        assert!(sightings.is_sighting(WAN, &packet(63), at(1000)));
-        assert!(!sightings.is_sighting(WAN, &packet(63), at(1000)));
-        sightings.emitted(WAN, &packet(63), at(2000));
-        assert!(!sightings.is_sighting(WAN, &packet(63), at(3001)));
+        sightings.emitted(LAN, WAN, &packet(63), at(0));
+        assert!(!sightings.is_sighting(out(WAN), &packet(64), at(1)));
+        assert!(!sightings.is_sighting(out(LAN), &packet(63), at(1)));
+        assert!(sightings.is_sighting(out(WAN), &packet(63), at(1000)));
+        assert!(!sightings.is_sighting(out(WAN), &packet(63), at(1000)));
+        sightings.emitted(LAN, WAN, &packet(63), at(2000));
+        assert!(!sightings.is_sighting(out(WAN), &packet(63), at(3001)));
     }
 
     #[test]
     fn a_packet_sent_again_is_sighted_again() {
         let mut sightings = Sightings::new(Likeness::Exact);
-        sightings.emitted(WAN, &packet(63), at(0));
-        sightings.emitted(WAN, &packet(63), at(500));
-        assert!(sightings.is_sighting(WAN, &packet(63), at(600)));
+        sightings.emitted(LAN, WAN, &packet(63), at(0));
+        sightings.emitted(LAN, WAN, &packet(63), at(500));
+        assert!(sightings.is_sighting(out(WAN), &packet(63), at(600)));
         // The first one is forgotten now; it is the one that was sighted.
-        assert!(sightings.is_sighting(WAN, &packet(63), at(1200)));
-        assert!(!sightings.is_sighting(WAN, &packet(63), at(1300)));
+        assert!(sightings.is_sighting(out(WAN), &packet(63), at(1200)));
+        assert!(!sightings.is_sighting(out(WAN), &packet(63), at(1300)));
+    }
+
+    #[test]
+    fn what_came_in_is_no_sighting() {
+        for likeness in [Likeness::Exact, Likeness::ButForTtl] {
+            let mut sightings = Sightings::new(likeness);
+            sightings.emitted(LAN, WAN, &packet(63), at(0));
+            let came_in = Recorded { on: WAN, way: Way::In };
+            assert!(!sightings.is_sighting(came_in, &packet(63), at(1)));
+        }
+    }
+
+    #[test]
+    fn without_a_direction_the_interface_decides() {
+        let mut routed = Sightings::new(Likeness::Exact);
+        routed.emitted(LAN, WAN, &packet(63), at(0));
+        assert!(!routed.is_sighting(unknown(LAN), &packet(63), at(1)));
+        assert!(routed.is_sighting(unknown(None), &packet(63), at(1)));
+
+        let mut transparent = Sightings::new(Likeness::ButForTtl);
+        transparent.emitted(LAN, None, &packet(64), at(0));
+        assert!(!transparent.is_sighting(unknown(LAN), &packet(64), at(1)));
+        assert!(!transparent.is_sighting(unknown(None), &packet(64), at(1)));
+        assert!(transparent.is_sighting(unknown(WAN), &packet(63), at(1)));
     }
 
     #[test]
     fn without_routing_the_ttl_may_differ() {
         let mut sightings = Sightings::new(Likeness::ButForTtl);
-        sightings.emitted(None, &packet(64), at(0));
-        assert!(sightings.is_sighting(WAN, &packet(63), at(1)));
+        sightings.emitted(LAN, None, &packet(64), at(0));
+        assert!(sightings.is_sighting(out(WAN), &packet(63), at(1)));
         let mut v6 = crate::craft::ipv6(1);
-        sightings.emitted(None, &v6, at(1));
-        v6[7] -= 1;
-        assert!(sightings.is_sighting(WAN, &v6, at(1)));
+        sightings.emitted(LAN, None, &v6, at(1));
+        v6[7] = v6[7].wrapping_sub(1);
+        assert!(sightings.is_sighting(out(WAN), &v6, at(1)));
         v6[39] ^= 1;
-        sightings.emitted(None, &v6, at(1));
+        sightings.emitted(LAN, None, &v6, at(1));
         v6[39] ^= 1;
-        assert!(!sightings.is_sighting(WAN, &v6, at(1)));
+        assert!(!sightings.is_sighting(out(WAN), &v6, at(1)));
     }
 
     #[test]
     fn memory_is_bounded() {
         let mut sightings = Sightings::new(Likeness::Exact);
         for number in 0..3 * MOST as u32 {
-            sightings.emitted(WAN, &number.to_be_bytes(), at(0));
+            sightings.emitted(LAN, WAN, &number.to_be_bytes(), at(0));
         }
         assert_eq!((sightings.recent.len(), sightings.known.len()), (MOST, MOST));
         sightings.forget(at(1001));
