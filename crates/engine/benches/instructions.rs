@@ -6,6 +6,15 @@
 //! stateward-engine` runs them, given valgrind and `cargo install gungraun-runner` of the same version
 //! as the crate.
 
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "the macros make items of their own, and write files"
+)]
+
 #[path = "../tests/packets/mod.rs"]
 mod packets;
 

@@ -1,6 +1,6 @@
 //! Packets for measuring: many connections, each at the point where the same packets fit for ever.
 
-#![allow(dead_code, reason = "the tests and the benchmarks each use their part")]
+#![allow(dead_code, unreachable_pub, reason = "the tests and the benchmarks each use their part")]
 
 use std::net::IpAddr;
 
