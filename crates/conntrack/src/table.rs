@@ -559,4 +559,6 @@ fn direction_of(entry: &Entry, key: &Key) -> Option<Direction> {
 }
 
 #[cfg(test)]
+mod baseline;
+#[cfg(test)]
 mod tests;
