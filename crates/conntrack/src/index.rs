@@ -113,12 +113,13 @@ impl Index {
         Index { buckets, seed }
     }
 
-    /// Where a tuple, and its inverse, belong.
-    #[inline]
+    /// Where a tuple, and its inverse, belong. Inlined where the tuple is made: read back from memory
+    /// in other pieces than it was written in, it would be waited for.
+    #[inline(always)]
     pub(crate) fn place(&self, tuple: &Tuple) -> Place {
         let hash = match tuple.key.version {
             4 => self.seed.hash(&tuple.key.words()),
-            _ => self.hash_v6(tuple),
+            _ => self.hash_v6(*tuple),
         };
         // Lemire's reduction: the high half picks the bucket, the low bits are the tag.
         let bucket = (((hash >> 32) * self.buckets.len() as u64) >> 32) as u32;
@@ -126,7 +127,7 @@ impl Index {
     }
 
     #[inline(never)]
-    fn hash_v6(&self, tuple: &Tuple) -> u64 {
+    fn hash_v6(&self, tuple: Tuple) -> u64 {
         self.seed.hash(&tuple.key.words_v6(&tuple.pair))
     }
 

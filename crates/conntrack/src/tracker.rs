@@ -126,20 +126,6 @@ pub struct Tracked {
 }
 
 impl Tracked {
-    /// A packet of a connection in the table, which had this status before it.
-    #[inline]
-    fn known(id: ConnId, status: Status, direction: Direction, reason: Option<Reason>) -> Tracked {
-        Tracked {
-            state: state_of(status, direction),
-            direction: Some(direction),
-            reason,
-            began: false,
-            flow: Flow::Confirmed(id),
-            expectation: None,
-            drop: None,
-        }
-    }
-
     fn invalid(reason: Reason) -> Tracked {
         Tracked {
             state: CtState::Invalid,
@@ -152,7 +138,8 @@ impl Tracked {
         }
     }
 
-    fn untracked() -> Tracked {
+    /// What a packet is before it is tracked.
+    pub const fn untracked() -> Tracked {
         Tracked {
             state: CtState::Untracked,
             direction: None,
@@ -375,22 +362,28 @@ impl Tracker {
     }
 
     /// Classifies a packet: see the module's essay.
-    #[inline]
     pub fn track(&mut self, packet: &Packet<'_>, hook: Hook, zone: Zone, now: Instant) -> Tracked {
-        self.track_at(packet, hook, zone, now, None)
+        let mut tracked = Tracked::untracked();
+        self.handle_timeout(now);
+        self.track_at(packet, hook, zone, None, &mut tracked);
+        tracked
     }
 
-    /// As [`Tracker::track`] in the default zone, for a packet that has been
-    /// [approached](Tracker::approach) and has not changed since.
+    /// As [`Tracker::track`] in the default zone, for a packet that may have been
+    /// [approached](Tracker::approach) and has not changed since. The answer is written over
+    /// `tracked`, which must be [`Tracked::untracked`]: handed up by value it is copied from call
+    /// to call, and each copy waits for the stores before it.
     #[inline]
     pub fn track_from(
         &mut self,
-        approach: &Approach,
+        approach: Option<&Approach>,
         packet: &Packet<'_>,
         hook: Hook,
         now: Instant,
-    ) -> Tracked {
-        self.track_at(packet, hook, Zone::DEFAULT, now, Some(approach))
+        tracked: &mut Tracked,
+    ) {
+        self.handle_timeout(now);
+        self.track_at(packet, hook, Zone::DEFAULT, approach, tracked);
     }
 
     #[inline]
@@ -399,15 +392,13 @@ impl Tracker {
         packet: &Packet<'_>,
         hook: Hook,
         zone: Zone,
-        now: Instant,
         known: Option<&Approach>,
-    ) -> Tracked {
-        self.handle_timeout(now);
-        let tracked = self.classify(packet, hook, zone, known);
+        tracked: &mut Tracked,
+    ) {
+        self.classify(packet, hook, zone, known, tracked);
         if let Some(reason) = &tracked.reason {
             self.statistics.count_reason(reason);
         }
-        tracked
     }
 
     #[inline(always)]
@@ -417,10 +408,11 @@ impl Tracker {
         hook: Hook,
         zone: Zone,
         known: Option<&Approach>,
-    ) -> Tracked {
+        tracked: &mut Tracked,
+    ) {
         let Some(upper) = packet.upper() else {
-            self.statistics.invalid += 1;
-            return Tracked::invalid(Reason::NoUpperLayer);
+            *tracked = self.invalid(Reason::NoUpperLayer);
+            return;
         };
         let verify = (hook == Hook::Prerouting && self.sysctls.checksum).then_some(self.unfinished);
         // The other family's ICMP is a protocol like any other.
@@ -429,9 +421,10 @@ impl Tracker {
             Family::V6 => protocol::ICMPV6,
         };
         if upper.protocol == icmp
-            && let Some(tracked) = self.track_icmp(packet, upper.protocol, verify, zone)
+            && let Some(error) = self.track_icmp(packet, upper.protocol, verify, zone)
         {
-            return tracked;
+            *tracked = error;
+            return;
         }
         let found;
         let Some(Approach { tuple, place }) = (match known {
@@ -441,15 +434,16 @@ impl Tracker {
                 found.as_ref()
             }
         }) else {
-            self.statistics.invalid += 1;
-            return Tracked::invalid(no_tuple(upper.protocol));
+            *tracked = self.invalid(no_tuple(upper.protocol));
+            return;
         };
-        if let Some((slot, direction)) = self.table.find_at(*place, tuple)
-            && let Some(tracked) = self.existing(slot, direction, packet, verify)
-        {
-            return tracked;
+        let lookup = match self.table.find_at(*place, tuple) {
+            Some((slot, direction)) => self.existing(slot, direction, packet, verify, tracked),
+            None => Lookup::Missed,
+        };
+        if lookup == Lookup::Missed {
+            *tracked = self.begin(tuple, *place, packet, verify);
         }
-        self.begin(tuple, *place, packet, verify)
     }
 
     /// ICMP errors and messages that are not tracked; `None` for what is looked up by its own tuple.
@@ -509,7 +503,7 @@ impl Tracker {
         })
     }
 
-    /// A packet of a connection in the table; `None` if it has ended that one and begins the next.
+    /// A packet of a connection in the table, which it may end to begin the next.
     #[inline(always)]
     fn existing(
         &mut self,
@@ -517,9 +511,10 @@ impl Tracker {
         direction: Direction,
         packet: &Packet<'_>,
         verify: Option<Unfinished>,
-    ) -> Option<Tracked> {
+        tracked: &mut Tracked,
+    ) -> Lookup {
         let now = self.now;
-        let entry = self.table.entry_mut(slot)?;
+        let Some(entry) = self.table.entry_mut(slot) else { return Lookup::Missed };
         let status = entry.status;
         let context = L4Context {
             sysctls: &self.sysctls,
@@ -532,31 +527,41 @@ impl Tracker {
         };
         let id = ConnId { slot, generation: entry.generation };
         let decision = l4_packet(entry, &context, packet);
-        let reason = match decision {
+        tracked.state = state_of(status, direction);
+        tracked.direction = Some(direction);
+        tracked.flow = Flow::Confirmed(id);
+        match decision {
             L4Decision::Accept(accept) => {
                 self.refresh(slot, direction, packet.length(), &accept);
-                accept.reason
+                if accept.reason.is_some() {
+                    tracked.reason = accept.reason;
+                }
             }
-            L4Decision::Ignore(reason) => reason,
+            L4Decision::Ignore(reason) => tracked.reason = reason,
             L4Decision::Kill => {
                 self.account(slot, direction, packet.length());
                 self.unlink(slot, now);
-                return Some(Tracked::known(id, status, direction, None));
+                return Lookup::Done;
             }
             L4Decision::Repeat => {
                 self.unlink(slot, now);
-                return None;
+                return Lookup::Missed;
             }
             L4Decision::InvalidShorten(reason, span) => {
                 self.table.set_deadline(slot, now + span);
-                return Some(self.invalid(reason));
+                *tracked = self.invalid(reason);
+                return Lookup::Done;
             }
             L4Decision::InvalidChanged(reason, changes) => {
                 self.refresh(slot, direction, 0, &Accept { timeout: None, ..changes });
-                return Some(self.invalid(reason));
+                *tracked = self.invalid(reason);
+                return Lookup::Done;
             }
-            L4Decision::Invalid(reason) => return Some(self.invalid(reason)),
-        };
+            L4Decision::Invalid(reason) => {
+                *tracked = self.invalid(reason);
+                return Lookup::Done;
+            }
+        }
         if direction == Direction::Reply
             && !status.has(Status::SEEN_REPLY)
             && let Some(entry) = self.table.entry_mut(slot)
@@ -564,7 +569,7 @@ impl Tracker {
             entry.status.set(Status::SEEN_REPLY);
             entry.cache_event(EventMask::REPLY);
         }
-        Some(Tracked::known(id, status, direction, reason))
+        Lookup::Done
     }
 
     fn invalid(&mut self, reason: Reason) -> Tracked {
@@ -941,6 +946,13 @@ fn no_tuple(protocol: u8) -> Reason {
 struct Pressure {
     next: Instant,
     cursor: u32,
+}
+
+/// Whether a lookup led to a connection that is the packet's own.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    Done,
+    Missed,
 }
 
 /// Where a packet's connection would be: worked out from the packet's bytes alone, and good for as

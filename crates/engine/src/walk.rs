@@ -7,7 +7,7 @@
 //! host itself, tracked once. A stage may end the walk; only a packet that reaches the last stage of
 //! INPUT or POSTROUTING leaves a connection behind.
 
-use stateward_conntrack::{Approach, CtState, Flow, Hook as TrackHook, Instant, Tracked, Zone};
+use stateward_conntrack::{Approach, CtState, Flow, Hook as TrackHook, Instant, Tracked};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
@@ -196,13 +196,9 @@ impl Engine {
         }
         let unverified = hook == Hook::Output || walker.incomplete;
         let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
-        let now = walker.now;
-        let tracked = match walker.approach {
-            Some(approach) => self.tracker.track_from(approach, packet, at, now),
-            None => self.tracker.track(packet, at, Zone::DEFAULT, now),
-        };
+        let tracked = walker.tracked.insert(Tracked::untracked());
+        self.tracker.track_from(walker.approach, packet, at, walker.now, tracked);
         let dropped = tracked.drop;
-        walker.tracked = Some(tracked);
         match dropped {
             Some(reason) => Err(End { at: At::Conntrack, why: Why::Drop(reason) }),
             None => Ok(()),
