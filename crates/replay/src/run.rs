@@ -23,7 +23,7 @@ use crate::entrance::{Entrance, Entry, Way};
 use crate::machine::Machine;
 use crate::merge::Merge;
 use crate::numbering::Numbering;
-use crate::sighting::{Likeness, Recorded, Sightings};
+use crate::sighting::{Emission, Likeness, Maker, Recorded, Sightings};
 use crate::summary::{self, Summary};
 
 /// What is told of a replay as it goes.
@@ -366,7 +366,8 @@ impl Gate {
             self.summary.passed_by(ELSEWHERE.0);
             return Some(Fate::Elsewhere);
         }
-        let recorded = Recorded { on: entry.recorded, way: entry.way };
+        let own = entry.port == Port::Local;
+        let recorded = Recorded { on: entry.recorded, way: entry.way, own };
         if self.sights && self.sightings.is_sighting(recorded, captured.bytes, *now) {
             self.summary.verdicts.seen += 1;
             return Some(Fate::Seen);
@@ -444,12 +445,16 @@ impl Gate {
         let by_itself = entry.is_some_and(|entry| entry.way == Way::Out);
         let from = entry.and_then(|entry| entry.recorded);
         if let Some((to, bytes)) = own.filter(|_| !by_itself) {
-            self.sightings.emitted(from, to, bytes, now);
+            let maker = Maker::Other;
+            self.sightings.emitted(Emission { from, to, maker, bytes }, now);
         }
-        for Emitted { interface, by, bytes } in emitted {
-            if !by_itself || *by != By::Packet {
-                self.sightings.emitted(from, *interface, bytes, now);
-            }
+        for &Emitted { interface: to, by, ref bytes } in emitted {
+            let maker = match by {
+                By::Packet if by_itself => continue,
+                By::Packet => Maker::Other,
+                By::Host(_) => Maker::Host,
+            };
+            self.sightings.emitted(Emission { from, to, maker, bytes }, now);
         }
     }
 

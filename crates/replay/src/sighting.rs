@@ -10,6 +10,9 @@
 //! nobody knows whether a router took one from the TTL, so that equal means equal but for TTL and IPv4
 //! header checksum.
 //!
+//! What this host makes itself (ICMP errors) it names at random: there equal means equal but for the IPv4
+//! identification or the IPv6 flow label as well.
+//!
 //! Bounds: 65,536 packets; beyond, the oldest are forgotten early.
 
 use std::collections::hash_map::{Entry, RandomState};
@@ -42,6 +45,30 @@ pub struct Recorded {
     pub on: Option<InterfaceId>,
     /// The way.
     pub way: Way,
+    /// Its source is an address of this host.
+    pub own: bool,
+}
+
+/// A packet that is emitted.
+#[derive(Debug, Clone, Copy)]
+pub struct Emission<'a> {
+    /// The interface by which it, or the packet it answers, came in, if that is known.
+    pub from: Option<InterfaceId>,
+    /// The interface it leaves by, if that is known.
+    pub to: Option<InterfaceId>,
+    /// Who made it.
+    pub maker: Maker,
+    /// The IP packet.
+    pub bytes: &'a [u8],
+}
+
+/// Who made a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// It passes through, or a program on this host made it.
+    Other,
+    /// This host's kernel.
+    Host,
 }
 
 /// Packets that were emitted a moment ago.
@@ -71,19 +98,14 @@ impl Sightings {
         Self { likeness, hasher: RandomState::new(), recent, known }
     }
 
-    /// A packet that came in by one interface was emitted by another, as far as they are known.
-    pub fn emitted(
-        &mut self,
-        from: Option<InterfaceId>,
-        to: Option<InterfaceId>,
-        bytes: &[u8],
-        now: Instant,
-    ) {
+    /// A packet was emitted.
+    pub fn emitted(&mut self, emitted: Emission<'_>, now: Instant) {
+        let Emission { from, to, maker, bytes } = emitted;
         self.forget(now);
         if self.recent.len() == MOST {
             self.drop_oldest();
         }
-        let hash = self.hash(bytes);
+        let hash = self.hash(maker, bytes);
         let alike = self.known.entry(hash).or_default();
         alike.waiting += 1;
         alike.interface = match self.likeness {
@@ -99,7 +121,12 @@ impl Sightings {
         if self.known.is_empty() || !matches!(recorded.way, Way::Out | Way::Unknown) {
             return false;
         }
-        let hash = self.hash(bytes);
+        self.is_like(Maker::Other, recorded, bytes)
+            || recorded.own && self.is_like(Maker::Host, recorded, bytes)
+    }
+
+    fn is_like(&mut self, maker: Maker, recorded: Recorded, bytes: &[u8]) -> bool {
+        let hash = self.hash(maker, bytes);
         match self.known.get_mut(&hash) {
             Some(alike) if alike.waiting > 0 && alike.may_be_at(recorded, self.likeness) => {
                 alike.waiting -= 1;
@@ -130,15 +157,21 @@ impl Sightings {
         }
     }
 
-    fn hash(&self, bytes: &[u8]) -> u64 {
+    fn hash(&self, maker: Maker, bytes: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        let mut part = |range| hasher.write(bytes.get(range).unwrap_or_default());
-        match (self.likeness, bytes.first().map(|first| first >> 4)) {
-            // TTL is byte 8, the checksum bytes 10 and 11.
-            (Likeness::ButForTtl, Some(4)) => [0..8, 9..10, 12..bytes.len()].map(&mut part),
-            (Likeness::ButForTtl, Some(6)) => [0..7, 8..bytes.len(), 0..0].map(&mut part),
-            _ => [0..bytes.len(), 0..0, 0..0].map(&mut part),
+        let end = bytes.len();
+        // IPv4: identification at 4, TTL at 8, checksum at 10. IPv6: flow label at 1, hop limit at 7.
+        let known = match (maker, self.likeness, bytes.first().map(|first| first >> 4)) {
+            (Maker::Host, _, Some(4)) => [0..4, 6..8, 9..10, 12..end],
+            (Maker::Host, _, Some(6)) => [0..1, 4..7, 8..end, 0..0],
+            (_, Likeness::ButForTtl, Some(4)) => [0..8, 9..10, 12..end, 0..0],
+            (_, Likeness::ButForTtl, Some(6)) => [0..7, 8..end, 0..0, 0..0],
+            _ => [0..end, 0..0, 0..0, 0..0],
         };
+        for part in known {
+            hasher.write(bytes.get(part).unwrap_or_default());
+        }
+        hasher.write_u8(maker as u8);
         hasher.finish()
     }
 }
@@ -166,11 +199,15 @@ mod tests {
     }
 
     fn out(on: Option<InterfaceId>) -> Recorded {
-        Recorded { on, way: Way::Out }
+        Recorded { on, way: Way::Out, own: false }
     }
 
     fn unknown(on: Option<InterfaceId>) -> Recorded {
-        Recorded { on, way: Way::Unknown }
+        Recorded { on, way: Way::Unknown, own: false }
+    }
+
+    fn via(to: Option<InterfaceId>, bytes: &[u8]) -> Emission<'_> {
+        Emission { from: LAN, to, maker: Maker::Other, bytes }
     }
 
     fn packet(ttl: u8) -> Vec<u8> {
@@ -182,20 +219,20 @@ mod tests {
     #[test]
     fn each_emitted_packet_is_sighted_once_and_within_a_second() {
         let mut sightings = Sightings::new(Likeness::Exact);
-        sightings.emitted(LAN, WAN, &packet(63), at(0));
+        sightings.emitted(via(WAN, &packet(63)), at(0));
         assert!(!sightings.is_sighting(out(WAN), &packet(64), at(1)));
         assert!(!sightings.is_sighting(out(LAN), &packet(63), at(1)));
         assert!(sightings.is_sighting(out(WAN), &packet(63), at(1000)));
         assert!(!sightings.is_sighting(out(WAN), &packet(63), at(1000)));
-        sightings.emitted(LAN, WAN, &packet(63), at(2000));
+        sightings.emitted(via(WAN, &packet(63)), at(2000));
         assert!(!sightings.is_sighting(out(WAN), &packet(63), at(3001)));
     }
 
     #[test]
     fn a_packet_sent_again_is_sighted_again() {
         let mut sightings = Sightings::new(Likeness::Exact);
-        sightings.emitted(LAN, WAN, &packet(63), at(0));
-        sightings.emitted(LAN, WAN, &packet(63), at(500));
+        sightings.emitted(via(WAN, &packet(63)), at(0));
+        sightings.emitted(via(WAN, &packet(63)), at(500));
         assert!(sightings.is_sighting(out(WAN), &packet(63), at(600)));
         // The first one is forgotten now; it is the one that was sighted.
         assert!(sightings.is_sighting(out(WAN), &packet(63), at(1200)));
@@ -206,8 +243,8 @@ mod tests {
     fn what_came_in_is_no_sighting() {
         for likeness in [Likeness::Exact, Likeness::ButForTtl] {
             let mut sightings = Sightings::new(likeness);
-            sightings.emitted(LAN, WAN, &packet(63), at(0));
-            let came_in = Recorded { on: WAN, way: Way::In };
+            sightings.emitted(via(WAN, &packet(63)), at(0));
+            let came_in = Recorded { on: WAN, way: Way::In, own: true };
             assert!(!sightings.is_sighting(came_in, &packet(63), at(1)));
         }
     }
@@ -215,12 +252,12 @@ mod tests {
     #[test]
     fn without_a_direction_the_interface_decides() {
         let mut routed = Sightings::new(Likeness::Exact);
-        routed.emitted(LAN, WAN, &packet(63), at(0));
+        routed.emitted(via(WAN, &packet(63)), at(0));
         assert!(!routed.is_sighting(unknown(LAN), &packet(63), at(1)));
         assert!(routed.is_sighting(unknown(None), &packet(63), at(1)));
 
         let mut transparent = Sightings::new(Likeness::ButForTtl);
-        transparent.emitted(LAN, None, &packet(64), at(0));
+        transparent.emitted(via(None, &packet(64)), at(0));
         assert!(!transparent.is_sighting(unknown(LAN), &packet(64), at(1)));
         assert!(!transparent.is_sighting(unknown(None), &packet(64), at(1)));
         assert!(transparent.is_sighting(unknown(WAN), &packet(63), at(1)));
@@ -229,23 +266,42 @@ mod tests {
     #[test]
     fn without_routing_the_ttl_may_differ() {
         let mut sightings = Sightings::new(Likeness::ButForTtl);
-        sightings.emitted(LAN, None, &packet(64), at(0));
+        sightings.emitted(via(None, &packet(64)), at(0));
         assert!(sightings.is_sighting(out(WAN), &packet(63), at(1)));
         let mut v6 = crate::craft::ipv6(1);
-        sightings.emitted(LAN, None, &v6, at(1));
+        sightings.emitted(via(None, &v6), at(1));
         v6[7] = v6[7].wrapping_sub(1);
         assert!(sightings.is_sighting(out(WAN), &v6, at(1)));
         v6[39] ^= 1;
-        sightings.emitted(LAN, None, &v6, at(1));
+        sightings.emitted(via(None, &v6), at(1));
         v6[39] ^= 1;
         assert!(!sightings.is_sighting(out(WAN), &v6, at(1)));
+    }
+
+    #[test]
+    fn what_the_host_made_may_be_named_otherwise() {
+        let mut sightings = Sightings::new(Likeness::Exact);
+        fn made(bytes: &[u8]) -> Emission<'_> {
+            Emission { maker: Maker::Host, ..via(WAN, bytes) }
+        }
+        let own = Recorded { own: true, ..out(WAN) };
+        let mut bytes = packet(64);
+        sightings.emitted(made(&bytes), at(0));
+        bytes[5] ^= 1;
+        assert!(!sightings.is_sighting(out(WAN), &bytes, at(1)));
+        assert!(sightings.is_sighting(own, &bytes, at(1)));
+        assert!(!sightings.is_sighting(own, &bytes, at(1)));
+        bytes = crate::craft::ipv6(1);
+        sightings.emitted(made(&bytes), at(1));
+        bytes[3] ^= 1;
+        assert!(sightings.is_sighting(own, &bytes, at(2)));
     }
 
     #[test]
     fn memory_is_bounded() {
         let mut sightings = Sightings::new(Likeness::Exact);
         for number in 0..3 * MOST as u32 {
-            sightings.emitted(LAN, WAN, &number.to_be_bytes(), at(0));
+            sightings.emitted(via(WAN, &number.to_be_bytes()), at(0));
         }
         assert_eq!((sightings.recent.len(), sightings.known.len()), (MOST, MOST));
         sightings.forget(at(1001));

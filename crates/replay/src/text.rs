@@ -69,7 +69,7 @@ pub struct Lines<W: Write> {
 impl<W: Write> Lines<W> {
     /// Lines of what is wanted.
     pub fn new(out: W, wanted: Wanted, colour: Colour) -> Self {
-        Self { out, wanted, colour, line: String::new(), day: None, interface: 4, connection: 4 }
+        Self { out, wanted, colour, line: String::new(), day: None, interface: 5, connection: 4 }
     }
 
     /// What the lines go to.
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn the_clock_is_utc_to_the_microsecond() {
-        assert_eq!(Clock(1_795_206_875_508_562_999).to_string(), "17:14:35.508562");
+        assert_eq!(Clock(1_795_206_875_508_562_999).to_string(), "20:34:35.508562");
         assert_eq!(Clock(0).to_string(), "00:00:00.000000");
     }
 

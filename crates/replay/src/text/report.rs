@@ -135,6 +135,6 @@ mod tests {
     #[test]
     fn a_moment_is_a_date_and_a_time() {
         let moment = Moment(Instant(1_795_206_875_508_562_999)).to_string();
-        assert_eq!(moment, "2026-11-20 17:14:35.508 UTC");
+        assert_eq!(moment, "2026-11-20 20:34:35.508 UTC");
     }
 }
