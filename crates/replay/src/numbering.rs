@@ -48,6 +48,12 @@ impl Numbering {
         self.numbers.remove(&id);
     }
 
+    /// Numbers that are known.
+    #[cfg(test)]
+    pub(crate) fn known(&self) -> usize {
+        self.numbers.len()
+    }
+
     /// Connections that have appeared.
     pub fn count(&self) -> u64 {
         self.last

@@ -23,7 +23,7 @@ use crate::entrance::{Entrance, Entry, Way};
 use crate::machine::Machine;
 use crate::merge::Merge;
 use crate::numbering::Numbering;
-use crate::sighting::{Emission, Likeness, Maker, Recorded, Sightings};
+use crate::sighting::{Emission, Likeness, Maker, Recorded, Sighting, Sightings};
 use crate::summary::{self, Summary};
 
 /// What is told of a replay as it goes.
@@ -70,7 +70,7 @@ pub enum Fate {
     /// It went through the engine.
     Walked(Outcome),
     /// It is a record of what this replay had emitted.
-    Seen,
+    Seen(Sighting),
     /// It was for another machine on the link.
     Elsewhere,
 }
@@ -368,9 +368,11 @@ impl Gate {
         }
         let own = entry.port == Port::Local;
         let recorded = Recorded { on: entry.recorded, way: entry.way, own };
-        if self.sights && self.sightings.is_sighting(recorded, captured.bytes, *now) {
+        if self.sights
+            && let Some(sighting) = self.sightings.find(recorded, captured.bytes, *now)
+        {
             self.summary.verdicts.seen += 1;
-            return Some(Fate::Seen);
+            return Some(Fate::Seen(sighting));
         }
         self.summary.unfinished += u64::from(summary::is_unfinished(captured.bytes));
         None
@@ -460,8 +462,8 @@ impl Gate {
 
     /// The interface to show.
     fn shown(&self, entry: &Entry, fate: Fate) -> &str {
-        match entry.recorded {
-            Some(recorded) if fate == Fate::Seen => self.entrance.name(recorded),
+        match fate {
+            Fate::Seen(Sighting { on: Some(interface) }) => self.entrance.name(interface),
             _ => self.entrance.port_name(entry.port),
         }
     }
@@ -517,3 +519,6 @@ fn left(outcome: &Outcome) -> Option<Option<InterfaceId>> {
 fn without_padding<'a>(bytes: &'a [u8], outcome: &Outcome) -> &'a [u8] {
     bytes.get(..outcome.length).unwrap_or(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -49,6 +49,13 @@ pub struct Recorded {
     pub own: bool,
 }
 
+/// A packet seen on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sighting {
+    /// Where, if the capture says or it is known by which interface it left.
+    pub on: Option<InterfaceId>,
+}
+
 /// A packet that is emitted.
 #[derive(Debug, Clone, Copy)]
 pub struct Emission<'a> {
@@ -116,25 +123,25 @@ impl Sightings {
     }
 
     /// Whether a packet is the sighting of one emitted before.
-    pub fn is_sighting(&mut self, recorded: Recorded, bytes: &[u8], now: Instant) -> bool {
+    pub fn find(&mut self, recorded: Recorded, bytes: &[u8], now: Instant) -> Option<Sighting> {
         self.forget(now);
         if self.known.is_empty() || !matches!(recorded.way, Way::Out | Way::Unknown) {
-            return false;
+            return None;
         }
-        self.is_like(Maker::Other, recorded, bytes)
-            || recorded.own && self.is_like(Maker::Host, recorded, bytes)
+        let found = self.find_of(Maker::Other, recorded, bytes);
+        found.or_else(|| recorded.own.then(|| self.find_of(Maker::Host, recorded, bytes))?)
     }
 
-    fn is_like(&mut self, maker: Maker, recorded: Recorded, bytes: &[u8]) -> bool {
+    fn find_of(&mut self, maker: Maker, recorded: Recorded, bytes: &[u8]) -> Option<Sighting> {
         let hash = self.hash(maker, bytes);
-        match self.known.get_mut(&hash) {
-            Some(alike) if alike.waiting > 0 && alike.may_be_at(recorded, self.likeness) => {
-                alike.waiting -= 1;
-                alike.sighted += 1;
-                true
-            }
-            _ => false,
+        let alike = self.known.get_mut(&hash)?;
+        if alike.waiting == 0 || !alike.may_be_at(recorded, self.likeness) {
+            return None;
         }
+        alike.waiting -= 1;
+        alike.sighted += 1;
+        let left_by = alike.interface.filter(|_| self.likeness == Likeness::Exact);
+        Some(Sighting { on: recorded.on.or(left_by) })
     }
 
     fn forget(&mut self, now: Instant) {
@@ -220,12 +227,12 @@ mod tests {
     fn each_emitted_packet_is_sighted_once_and_within_a_second() {
         let mut sightings = Sightings::new(Likeness::Exact);
         sightings.emitted(via(WAN, &packet(63)), at(0));
-        assert!(!sightings.is_sighting(out(WAN), &packet(64), at(1)));
-        assert!(!sightings.is_sighting(out(LAN), &packet(63), at(1)));
-        assert!(sightings.is_sighting(out(WAN), &packet(63), at(1000)));
-        assert!(!sightings.is_sighting(out(WAN), &packet(63), at(1000)));
+        assert_eq!(sightings.find(out(WAN), &packet(64), at(1)), None);
+        assert_eq!(sightings.find(out(LAN), &packet(63), at(1)), None);
+        assert!(sightings.find(out(WAN), &packet(63), at(1000)).is_some());
+        assert_eq!(sightings.find(out(WAN), &packet(63), at(1000)), None);
         sightings.emitted(via(WAN, &packet(63)), at(2000));
-        assert!(!sightings.is_sighting(out(WAN), &packet(63), at(3001)));
+        assert_eq!(sightings.find(out(WAN), &packet(63), at(3001)), None);
     }
 
     #[test]
@@ -233,10 +240,10 @@ mod tests {
         let mut sightings = Sightings::new(Likeness::Exact);
         sightings.emitted(via(WAN, &packet(63)), at(0));
         sightings.emitted(via(WAN, &packet(63)), at(500));
-        assert!(sightings.is_sighting(out(WAN), &packet(63), at(600)));
+        assert!(sightings.find(out(WAN), &packet(63), at(600)).is_some());
         // The first one is forgotten now; it is the one that was sighted.
-        assert!(sightings.is_sighting(out(WAN), &packet(63), at(1200)));
-        assert!(!sightings.is_sighting(out(WAN), &packet(63), at(1300)));
+        assert!(sightings.find(out(WAN), &packet(63), at(1200)).is_some());
+        assert_eq!(sightings.find(out(WAN), &packet(63), at(1300)), None);
     }
 
     #[test]
@@ -245,7 +252,7 @@ mod tests {
             let mut sightings = Sightings::new(likeness);
             sightings.emitted(via(WAN, &packet(63)), at(0));
             let came_in = Recorded { on: WAN, way: Way::In, own: true };
-            assert!(!sightings.is_sighting(came_in, &packet(63), at(1)));
+            assert_eq!(sightings.find(came_in, &packet(63), at(1)), None);
         }
     }
 
@@ -253,29 +260,29 @@ mod tests {
     fn without_a_direction_the_interface_decides() {
         let mut routed = Sightings::new(Likeness::Exact);
         routed.emitted(via(WAN, &packet(63)), at(0));
-        assert!(!routed.is_sighting(unknown(LAN), &packet(63), at(1)));
-        assert!(routed.is_sighting(unknown(None), &packet(63), at(1)));
+        assert_eq!(routed.find(unknown(LAN), &packet(63), at(1)), None);
+        assert_eq!(routed.find(unknown(None), &packet(63), at(1)), Some(Sighting { on: WAN }));
 
         let mut transparent = Sightings::new(Likeness::ButForTtl);
         transparent.emitted(via(None, &packet(64)), at(0));
-        assert!(!transparent.is_sighting(unknown(LAN), &packet(64), at(1)));
-        assert!(!transparent.is_sighting(unknown(None), &packet(64), at(1)));
-        assert!(transparent.is_sighting(unknown(WAN), &packet(63), at(1)));
+        assert_eq!(transparent.find(unknown(LAN), &packet(64), at(1)), None);
+        assert_eq!(transparent.find(unknown(None), &packet(64), at(1)), None);
+        assert!(transparent.find(unknown(WAN), &packet(63), at(1)).is_some());
     }
 
     #[test]
     fn without_routing_the_ttl_may_differ() {
         let mut sightings = Sightings::new(Likeness::ButForTtl);
         sightings.emitted(via(None, &packet(64)), at(0));
-        assert!(sightings.is_sighting(out(WAN), &packet(63), at(1)));
+        assert!(sightings.find(out(WAN), &packet(63), at(1)).is_some());
         let mut v6 = crate::craft::ipv6(1);
         sightings.emitted(via(None, &v6), at(1));
         v6[7] = v6[7].wrapping_sub(1);
-        assert!(sightings.is_sighting(out(WAN), &v6, at(1)));
+        assert!(sightings.find(out(WAN), &v6, at(1)).is_some());
         v6[39] ^= 1;
         sightings.emitted(via(None, &v6), at(1));
         v6[39] ^= 1;
-        assert!(!sightings.is_sighting(out(WAN), &v6, at(1)));
+        assert_eq!(sightings.find(out(WAN), &v6, at(1)), None);
     }
 
     #[test]
@@ -288,13 +295,13 @@ mod tests {
         let mut bytes = packet(64);
         sightings.emitted(made(&bytes), at(0));
         bytes[5] ^= 1;
-        assert!(!sightings.is_sighting(out(WAN), &bytes, at(1)));
-        assert!(sightings.is_sighting(own, &bytes, at(1)));
-        assert!(!sightings.is_sighting(own, &bytes, at(1)));
+        assert_eq!(sightings.find(out(WAN), &bytes, at(1)), None);
+        assert!(sightings.find(own, &bytes, at(1)).is_some());
+        assert_eq!(sightings.find(own, &bytes, at(1)), None);
         bytes = crate::craft::ipv6(1);
         sightings.emitted(made(&bytes), at(1));
         bytes[3] ^= 1;
-        assert!(sightings.is_sighting(own, &bytes, at(2)));
+        assert!(sightings.find(own, &bytes, at(2)).is_some());
     }
 
     #[test]

@@ -85,7 +85,7 @@ impl<W: Write> Lines<W> {
                 let direction = outcome.connection.map(|connection| connection.direction);
                 (outcome.state, direction, trace::verdict(outcome.verdict))
             }
-            Fate::Seen => (None, None, "seen"),
+            Fate::Seen(_) => (None, None, "seen"),
             Fate::Elsewhere => (None, None, "drop"),
         };
         let arrow = match direction {
@@ -119,7 +119,7 @@ impl<W: Write> Lines<W> {
                 paint(style_of(state)).around(line, format_args!("{why}"))
             }
             Fate::Elsewhere => write!(line, "  | wire: {}", ELSEWHERE.1),
-            Fate::Seen => Ok(()),
+            Fate::Seen(_) => Ok(()),
         }
     }
 
@@ -256,7 +256,7 @@ fn style_of_fate(fate: &Fate) -> Style {
             Verdict::Forward(_) | Verdict::Input | Verdict::Output(_) => Style::new(),
         },
         Fate::Elsewhere => AnsiColor::Red.on_default().bold(),
-        Fate::Seen => Style::new().dimmed(),
+        Fate::Seen(_) => Style::new().dimmed(),
     }
 }
 

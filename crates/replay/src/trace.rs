@@ -89,7 +89,7 @@ impl<'a> Packet<'a> {
             events: step.events,
         };
         match step.fate {
-            Fate::Seen => plain,
+            Fate::Seen(_) => plain,
             Fate::Elsewhere => Self {
                 verdict: "drop",
                 at: Some("wire"),
