@@ -219,3 +219,140 @@ impl Entrance {
         Port::Interface(back.unwrap_or(InterfaceId(0)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+    use crate::capture::InterfaceRef;
+    use crate::config::Config;
+    use crate::machine::Machine;
+
+    const ROUTER: &str = "
+        [[interface]]
+        name = \"lan0\"
+        addresses = [\"192.0.2.254/24\"]
+        [[interface]]
+        name = \"wan0\"
+        addresses = [\"198.51.100.254/24\"]
+        mtu = 1400
+    ";
+
+    /// A packet from 192.0.2.1, recorded on an interface of a name and a number.
+    struct Case {
+        name: Option<&'static str>,
+        index: Option<u32>,
+        direction: Option<Direction>,
+        given: Option<&'static str>,
+        source: [u8; 4],
+    }
+
+    const PLAIN: Case =
+        Case { name: None, index: None, direction: None, given: None, source: [192, 0, 2, 1] };
+    /// The router itself.
+    const OWN: [u8; 4] = [192, 0, 2, 254];
+    /// A host behind the router's wan0.
+    const FAR: [u8; 4] = [198, 51, 100, 2];
+
+    fn enter(machine: &Machine, own: bool, case: &Case) -> (String, Way) {
+        let given = [case.given.map(str::to_owned)];
+        let mut entrance = Entrance::new(&machine.network, &given, own).unwrap();
+        let mut bytes = crate::craft::ipv4(0);
+        bytes[12..16].copy_from_slice(&case.source);
+        let sum = stateward_wire::checksum::of(&bytes[..20]).to_be_bytes();
+        bytes[10..12].copy_from_slice(&sum);
+        let captured = Captured {
+            number: 1,
+            time: 0,
+            interface: InterfaceRef(0),
+            direction: case.direction,
+            bytes: &bytes,
+            original_length: 32,
+            cut: false,
+        };
+        let interfaces = [Interface { name: case.name.map(str::to_owned), index: case.index }];
+        let entry = entrance.of(&machine.network, 0, &interfaces, &captured);
+        (entrance.port_name(entry.port).to_owned(), entry.way)
+    }
+
+    fn routed(case: &Case) -> String {
+        let config = Config::parse("gateway.toml".as_ref(), ROUTER).unwrap();
+        enter(&Machine::from_config(&config, []).unwrap(), true, case).0
+    }
+
+    fn transparent(case: &Case) -> String {
+        enter(&Machine::transparent([]), false, case).0
+    }
+
+    #[test]
+    fn a_name_that_the_machine_has_comes_first() {
+        assert_eq!(routed(&Case { name: Some("wan0"), given: Some("lan0"), ..PLAIN }), "wan0");
+        assert_eq!(routed(&Case { name: Some("eth7"), given: Some("wan0"), ..PLAIN }), "wan0");
+        assert_eq!(routed(&Case { name: Some("local"), ..PLAIN }), "local");
+    }
+
+    #[test]
+    fn else_the_way_back_to_the_source() {
+        assert_eq!(routed(&PLAIN), "lan0");
+        assert_eq!(routed(&Case { source: FAR, ..PLAIN }), "wan0");
+        assert_eq!(routed(&Case { name: Some("eth7"), source: FAR, ..PLAIN }), "wan0");
+    }
+
+    #[test]
+    fn own_addresses_are_local_unless_the_capture_says_they_came_in() {
+        assert_eq!(routed(&Case { source: OWN, ..PLAIN }), "local");
+        assert_eq!(routed(&Case { source: OWN, name: Some("lan0"), ..PLAIN }), "local");
+        let spoofed =
+            Case { direction: Some(Direction::In), name: Some("wan0"), source: OWN, ..PLAIN };
+        assert_eq!(routed(&spoofed), "wan0");
+        let host = Machine::transparent([IpAddr::from(OWN)]);
+        assert_eq!(enter(&host, true, &Case { source: OWN, ..PLAIN }).0, "local");
+        assert_eq!(enter(&host, true, &PLAIN).0, "eth0");
+    }
+
+    #[test]
+    fn what_left_came_in_where_its_source_is() {
+        let left = Case { direction: Some(Direction::Out), name: Some("wan0"), ..PLAIN };
+        assert_eq!(routed(&left), "lan0");
+        // About a machine without addresses nothing else is known than that it sent the packet.
+        assert_eq!(transparent(&left), "local");
+    }
+
+    #[test]
+    fn without_routing_interfaces_are_those_that_are_named() {
+        assert_eq!(transparent(&PLAIN), "eth0");
+        assert_eq!(transparent(&Case { name: Some("enp3s0"), ..PLAIN }), "enp3s0");
+        assert_eq!(
+            transparent(&Case { name: Some("enp3s0"), given: Some("lan0"), ..PLAIN }),
+            "lan0"
+        );
+    }
+
+    #[test]
+    fn the_loopback_is_the_machine_itself() {
+        let named = Case { name: Some("lo"), direction: Some(Direction::In), ..PLAIN };
+        let numbered = Case { name: Some("if1"), index: Some(1), ..PLAIN };
+        for case in [named, numbered] {
+            assert_eq!(transparent(&case), "local");
+            assert_eq!(routed(&case), "local");
+        }
+    }
+
+    #[test]
+    fn packets_for_others_on_the_link_pass_only_a_transparent_machine() {
+        let case = Case { direction: Some(Direction::OtherHost), ..PLAIN };
+        assert_eq!(enter(&Machine::transparent([]), false, &case).1, Way::In);
+        let config = Config::parse("gateway.toml".as_ref(), ROUTER).unwrap();
+        let router = Machine::from_config(&config, []).unwrap();
+        assert_eq!(enter(&router, true, &case).1, Way::Elsewhere);
+    }
+
+    #[test]
+    fn an_interface_that_is_not_there_cannot_be_given() {
+        let config = Config::parse("gateway.toml".as_ref(), ROUTER).unwrap();
+        let router = Machine::from_config(&config, []).unwrap();
+        let given = [Some("dmz0".to_owned())];
+        assert_eq!(Entrance::new(&router.network, &given, true).unwrap_err(), "dmz0");
+    }
+}
