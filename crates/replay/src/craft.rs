@@ -233,3 +233,10 @@ pub(crate) fn read(bytes: &[u8]) -> (Vec<Seen>, Option<CaptureError>) {
         }
     }
 }
+
+/// Says that a test is skipped for want of a program; with STATEWARD_REQUIRE_TOOLS=1 that fails.
+pub(crate) fn skip_without(program: &str) {
+    let required = std::env::var_os("STATEWARD_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    assert!(!required, "STATEWARD_REQUIRE_TOOLS=1, but {program} is not installed");
+    eprintln!("skipped: {program} is not installed");
+}

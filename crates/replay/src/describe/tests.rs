@@ -421,7 +421,7 @@ fn tcpdump(packets: &[&[u8]]) -> Option<Vec<String>> {
     std::fs::write(&path, &file.bytes).unwrap();
     let output = Command::new("tcpdump").args(["-n", "-S", "-t", "-r"]).arg(&path).output();
     let Ok(output) = output else {
-        eprintln!("skipped: tcpdump is not installed");
+        crate::craft::skip_without("tcpdump");
         return None;
     };
     Some(

@@ -162,7 +162,7 @@ fn tshark_shows_comments_interfaces_and_directions() {
         tshark.args(["-e", field]);
     }
     let Ok(output) = tshark.output() else {
-        eprintln!("skipped: tshark is not installed");
+        crate::craft::skip_without("tshark");
         return;
     };
     let shown = String::from_utf8(output.stdout).unwrap();

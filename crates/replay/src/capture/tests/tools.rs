@@ -5,13 +5,15 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::capture::Capture;
-use crate::craft::{Endian, PcapFile, PcapngFile, Seen, ethernet, framed, ipv4, ipv6, read};
+use crate::craft::{
+    Endian, PcapFile, PcapngFile, Seen, ethernet, framed, ipv4, ipv6, read, skip_without,
+};
 
 /// True if a program can be run; says so if not.
 fn present(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
-        eprintln!("skipped: {program} is not installed");
+        skip_without(program);
     }
     found
 }
