@@ -106,22 +106,18 @@ fn text(
     let out = lines.get_mut();
     let mut sections = Sections { out, begun: wanted != Wanted::NOTHING };
     if args.table {
-        sections.begin()?;
-        table(replay, sections.out)?;
+        table(replay, &mut sections.next())?;
     }
     if args.expectations {
-        sections.begin()?;
-        expectations(replay, sections.out)?;
+        expectations(replay, &mut sections.next())?;
     }
     if args.proc {
-        sections.begin()?;
-        proc(replay, sections.out)?;
+        proc(replay, &mut sections.next())?;
     }
     if args.has_summary() {
-        sections.begin()?;
-        write!(sections.out, "{}", Report(replay))?;
+        write!(sections.next(), "{}", Report(replay))?;
     }
-    sections.out.flush()
+    out.flush()
 }
 
 fn json(
@@ -177,18 +173,48 @@ impl Sink for Both<'_> {
     }
 }
 
-/// Parts of the output, with an empty line between two.
+/// Parts of the output, with an empty line between two of which both print something.
 struct Sections<'a> {
     out: &'a mut dyn Write,
     begun: bool,
 }
 
 impl Sections<'_> {
-    fn begin(&mut self) -> io::Result<()> {
-        if std::mem::replace(&mut self.begun, true) {
-            writeln!(self.out)?;
+    fn next(&mut self) -> Section<'_> {
+        Section {
+            out: self.out,
+            apart: std::mem::replace(&mut self.begun, false),
+            begun: &mut self.begun,
         }
-        Ok(())
+    }
+}
+
+/// A part of the output that begins when something is printed.
+struct Section<'a> {
+    out: &'a mut dyn Write,
+    /// An empty line is due first.
+    apart: bool,
+    begun: &'a mut bool,
+}
+
+impl Write for Section<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if std::mem::replace(&mut self.apart, false) {
+            self.out.write_all(b"\n")?;
+        }
+        *self.begun = true;
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+impl Drop for Section<'_> {
+    fn drop(&mut self) {
+        // What printed nothing leaves the line to the next one.
+        *self.begun |= self.apart;
     }
 }
 
