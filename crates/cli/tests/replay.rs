@@ -1,6 +1,8 @@
 //! What `stateward replay` prints, word for word. `SNAPSHOTS=overwrite cargo test -p stateward` accepts
 //! what it prints now.
 
+#![allow(clippy::unwrap_used, reason = "a failure is the test's own")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -1,5 +1,7 @@
 //! Every example capture through the loop: whatever way it goes, the numbers agree.
 
+#![allow(clippy::unwrap_used, reason = "a failure is the test's own")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
