@@ -251,7 +251,7 @@ impl Engine {
     }
 
     /// One packet.
-    #[inline]
+    #[inline(never)]
     pub fn process(&mut self, arrival: &mut Arrival<'_>, from: From) -> Outcome {
         self.walk(arrival, from, None)
     }
@@ -266,6 +266,12 @@ impl Engine {
         mut each: impl FnMut(&mut Engine, usize, Outcome),
     ) {
         for (n, burst) in arrivals.chunks_mut(BURST).enumerate() {
+            // Alone, a packet has nothing to wait behind.
+            if let [arrival] = burst {
+                let outcome = self.process(arrival, from);
+                each(self, n * BURST, outcome);
+                continue;
+            }
             let prepared = self.prepare(burst, from);
             for known in prepared.iter().take(AHEAD).flatten() {
                 self.tracker.approach_entry(&known.approach);
@@ -285,9 +291,6 @@ impl Engine {
     #[inline]
     fn prepare(&self, burst: &[Arrival<'_>], from: From) -> [Option<Prepared>; BURST] {
         let mut prepared = [None; BURST];
-        if burst.len() < 2 {
-            return prepared;
-        }
         for (arrival, known) in burst.iter().zip(&mut prepared) {
             if let Ok(packet) = parse(arrival.bytes, arrival.port, from)
                 && let Some(approach) = self.tracker.approach(&packet)

@@ -109,7 +109,7 @@ fn at_random(count: usize, seed: &mut u64) -> Vec<Tuple> {
     };
     let mut one = || {
         let random = random();
-        let tuple = tuple(((random >> 32) * u64::from(CONNECTIONS) >> 32) as u32);
+        let tuple = tuple((((random >> 32) * u64::from(CONNECTIONS)) >> 32) as u32);
         if random & 1 == 0 { tuple } else { tuple.inverse().unwrap() }
     };
     (0..count).map(|_| one()).collect()
