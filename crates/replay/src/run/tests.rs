@@ -104,19 +104,20 @@ fn raw(packets: &[(u32, Vec<u8>)]) -> Vec<u8> {
 const INBOUND: [u8; 4] = [1, 0, 0, 0];
 const OUTBOUND: [u8; 4] = [2, 0, 0, 0];
 
-/// A pcapng with two interfaces: seconds, interface, direction, packet.
-fn two_sided(packets: &[(u64, u32, Option<[u8; 4]>, Vec<u8>)]) -> Vec<u8> {
+/// Second, interface, direction, bytes.
+type Recorded = (u64, u32, Option<[u8; 4]>, Vec<u8>);
+
+/// A pcapng with two interfaces.
+fn two_sided(packets: &[Recorded]) -> Vec<u8> {
     let file = PcapngFile::new(Endian::Little).interface(101, 0, &[(2, b"lan0")]).interface(
         101,
         0,
         &[(2, b"wan0")],
     );
-    let add =
-        |file: PcapngFile,
-         (second, interface, direction, bytes): &(_, _, Option<[u8; 4]>, Vec<u8>)| {
-            let flags = direction.as_ref().map(|flags| (2, flags.as_slice()));
-            file.packet(*interface, second * 1_000_000, bytes, flags.as_slice())
-        };
+    let add = |file: PcapngFile, (second, interface, direction, bytes): &Recorded| {
+        let flags = direction.as_ref().map(|flags| (2, flags.as_slice()));
+        file.packet(*interface, second * 1_000_000, bytes, flags.as_slice())
+    };
     packets.iter().fold(file, add).bytes
 }
 
