@@ -12,6 +12,7 @@ use stateward_wire::compose::{self, Icmp};
 use stateward_wire::{Family, Packet, checksum, protocol};
 
 use crate::engine::{At, By, Emitted, Engine, Port, Why};
+use crate::options::Problem;
 use crate::route::RoutingDrop;
 use crate::walk::{End, Walker};
 
@@ -38,6 +39,12 @@ fn error_for(reason: RoutingDrop, v4: bool) -> Option<Error> {
         (RoutingDrop::LinkLocalSource, false) => plain(1, 2),
         (RoutingDrop::TooBig { mtu }, true) => {
             Some(Error { kind: 3, code: 4, rest: [0, 0, (mtu >> 8) as u8, mtu as u8] })
+        }
+        (RoutingDrop::Options { problem: Some(Problem { code, pointer }) }, true) => {
+            Some(Error { kind: 12, code, rest: [pointer as u8, 0, 0, 0] })
+        }
+        (RoutingDrop::Options { problem: Some(Problem { code, pointer }) }, false) => {
+            Some(Error { kind: 4, code, rest: pointer.to_be_bytes() })
         }
         (RoutingDrop::TooBig { mtu }, false) => {
             Some(Error { kind: 2, code: 0, rest: mtu.to_be_bytes() })
@@ -67,7 +74,9 @@ impl Engine {
         packet: &Packet<'_>,
         error: &Error,
     ) {
-        if !may_be_told(packet) {
+        // Of four kinds of options that must be known, one is answered even where many received it.
+        let many = packet.destination().is_multicast() && (error.kind, error.code) != (4, 2);
+        if many || self.network.is_broadcast(packet.destination()) || !may_be_told(packet) {
             return;
         }
         let to = packet.source();
@@ -77,10 +86,11 @@ impl Engine {
             Port::Interface(ingress) if to.is_ipv6() => ingress,
             _ => interface,
         };
-        let source = self.network.address_on(speaks, to);
-        let Some(source) = source.or_else(|| self.network.address_on(interface, to)) else {
-            return;
-        };
+        let asked = Some(packet.destination()).filter(|asked| self.network.is_own(*asked));
+        let source = asked
+            .or_else(|| self.network.address_on(speaks, to))
+            .or_else(|| self.network.address_on(interface, to));
+        let Some(source) = source else { return };
         let quote = if to.is_ipv4() { QUOTE_V4 } else { QUOTE_V6 };
         let body = packet.bytes().get(..quote).unwrap_or(packet.bytes());
         let &Error { kind, code, rest } = error;
@@ -110,8 +120,7 @@ impl Engine {
     }
 }
 
-/// RFC 1122, 3.2.2: no errors about errors, later fragments, or packets that many received or
-/// nobody sent.
+/// RFC 1122, 3.2.2: no errors about errors, later fragments, or packets that nobody sent.
 fn may_be_told(packet: &Packet<'_>) -> bool {
     /// RFC 1122 knows no types above; they may be errors.
     const LAST_TYPE: u8 = 18;
@@ -125,15 +134,11 @@ fn may_be_told(packet: &Packet<'_>) -> bool {
         (Family::V6, Some(protocol::ICMPV6)) => kind.is_none_or(|kind| kind < 128),
         _ => false,
     };
-    let to_many = match packet.destination() {
-        IpAddr::V4(to) => to.is_multicast() || to.is_broadcast(),
-        IpAddr::V6(to) => to.is_multicast(),
-    };
     let from_one = match packet.source() {
         IpAddr::V4(from) => !from.is_multicast() && !from.is_broadcast() && !from.is_unspecified(),
         IpAddr::V6(from) => !from.is_multicast() && !from.is_unspecified(),
     };
-    !is_error && !to_many && from_one
+    !is_error && from_one
 }
 
 /// ICMP errors carry the precedence of network control and the type of service they answer, and may

@@ -13,6 +13,7 @@
 pub mod defrag;
 mod engine;
 mod host;
+mod options;
 mod pieces;
 pub mod route;
 mod walk;

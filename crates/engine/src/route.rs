@@ -15,6 +15,7 @@ use prefix_trie::PrefixMap;
 use stateward_wire::{Network as Header, Packet};
 
 use crate::engine::Port;
+use crate::options::{self, Problem};
 
 /// An interface, by its position in [`Network::interfaces`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -87,6 +88,13 @@ pub enum RoutingDrop {
     },
     /// A link-local source does not leave its link.
     LinkLocalSource,
+    /// Options that contradict themselves, or that must be understood and are not.
+    Options {
+        /// What the sender is told, if anything.
+        problem: Option<Problem>,
+    },
+    /// Options that prescribe the way.
+    SourceRoute,
 }
 
 impl RoutingDrop {
@@ -101,6 +109,8 @@ impl RoutingDrop {
             RoutingDrop::TimeToLive => "time_to_live",
             RoutingDrop::TooBig { .. } => "too_big",
             RoutingDrop::LinkLocalSource => "link_local_source",
+            RoutingDrop::Options { .. } => "bad_options",
+            RoutingDrop::SourceRoute => "source_route",
         }
     }
 }
@@ -122,6 +132,13 @@ impl fmt::Display for RoutingDrop {
             RoutingDrop::LinkLocalSource => {
                 f.write_str("a link-local source address does not leave its link")
             }
+            RoutingDrop::Options { problem: Some(problem) } => {
+                write!(f, "the IP options cannot be followed, at byte {}", problem.pointer)
+            }
+            RoutingDrop::Options { problem: None } => {
+                f.write_str("the IP options cannot be followed")
+            }
+            RoutingDrop::SourceRoute => f.write_str("source routes are not followed"),
         }
     }
 }
@@ -213,6 +230,11 @@ impl Network {
         self.own.contains(&address)
     }
 
+    /// Whether a destination is all of a link.
+    pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
+        matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || self.broadcast.contains(&v4))
+    }
+
     /// Where a destination is.
     pub fn route(&self, to: IpAddr) -> Option<InterfaceId> {
         match to {
@@ -241,7 +263,7 @@ impl Network {
     }
 
     /// Why a packet is thrown away on arrival, before any hook: addresses that no IPv6 packet on a
-    /// link may have (RFC 4291, 2.5.3 and 2.7). IPv4 has none.
+    /// link may have (RFC 4291, 2.5.3 and 2.7), and hop-by-hop options. IPv4 has neither.
     #[inline]
     pub(crate) fn on_arrival(&self, packet: &Packet<'_>) -> Option<RoutingDrop> {
         let Header::V6(header) = packet.network() else { return None };
@@ -254,7 +276,10 @@ impl Network {
         }
         // Scopes 0 (reserved) and 1 (of the interface itself).
         let stays = destination.is_multicast() && destination.octets()[1] & 0xf < 2;
-        (stays || destination.is_loopback()).then_some(RoutingDrop::MartianDestination)
+        if stays || destination.is_loopback() {
+            return Some(RoutingDrop::MartianDestination);
+        }
+        options::on_arrival(packet).err()
     }
 
     /// What becomes of a packet that came in from outside.
@@ -267,7 +292,16 @@ impl Network {
             return Decision::Forward(None);
         }
         match packet.network() {
-            Header::V4(header) => self.input_v4(header.source(), header.destination()),
+            Header::V4(header) => match self.input_v4(header.source(), header.destination()) {
+                martian @ Decision::Drop(
+                    RoutingDrop::MartianSource
+                    | RoutingDrop::MartianDestination
+                    | RoutingDrop::Multicast,
+                ) => martian,
+                decision => {
+                    options::after_routing(packet).map_or_else(Decision::Drop, |()| decision)
+                }
+            },
             Header::V6(header) => self.input_v6(header.destination(), ingress),
         }
     }

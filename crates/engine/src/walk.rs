@@ -93,8 +93,9 @@ impl Engine {
         if arrival.port != Port::Local
             && let Some(reason) = self.network.on_arrival(&packet)
         {
-            let why = Why::Routing(reason);
-            return Outcome::unseen(Verdict::Drop(At::Routing), why, packet.length());
+            let mut walker = Walker::new(arrival.now, arrival.port);
+            let End { at, why } = self.refuse(&mut walker, &packet, reason);
+            return Outcome::unseen(Verdict::Drop(at), why, packet.length());
         }
         if packet.is_fragment()
             && let Some(outcome) = self.walk_fragment(&packet, arrival.port, arrival.now)
