@@ -98,12 +98,7 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
             eprintln!();
         }
         for (kind, finding) in campaign.found() {
-            println!(
-                "seed {}, {} dialogues: {kind}\n{}",
-                finding.seed,
-                finding.count,
-                finding.case()
-            );
+            println!("seeds {:?}: {kind}\n{}", finding.seeds, finding.case());
             if let Some(directory) = &options.keep {
                 fs::write(format!("{directory}/{}.txt", finding.name()), finding.case())?;
             }

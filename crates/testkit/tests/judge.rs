@@ -71,7 +71,7 @@ fn random_dialogues_are_equal() {
     let mut failures = String::new();
     for (kind, finding) in campaign.found() {
         fs::write(cases().join(finding.name()).with_extension("txt"), finding.case()).unwrap();
-        failures += &format!("seed {}: {kind}\n{}\n", finding.seed, finding.case());
+        failures += &format!("seeds {:?}: {kind}\n{}\n", finding.seeds, finding.case());
     }
     assert!(failures.is_empty(), "{failures}{campaign}");
 }

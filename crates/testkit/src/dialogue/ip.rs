@@ -101,7 +101,7 @@ fn small(random: &mut Random, from: Port, packet: &mut Packet) {
     }
 }
 
-/// IPv4 options: right ones, and such as lie.
+/// IPv4 options: right ones, and such as lie. None that a router writes into.
 fn options(random: &mut Random) -> Vec<u8> {
     let mut options = Vec::new();
     while options.is_empty() || random.chance(30) {
@@ -110,25 +110,29 @@ fn options(random: &mut Random) -> Vec<u8> {
             2 => &[0],
             // Router alert.
             3 => &[148, 4, 0, 0],
-            // Record route, with room and without.
-            4 => &[7, 11, 4, 0, 0, 0, 0, 0, 0, 0, 0],
-            5 => &[7, 7, 8, 9, 9, 9, 9],
-            // Timestamps, alone and with addresses.
-            6 => &[68, 8, 5, 0, 0, 0, 0, 0],
-            7 => &[68, 12, 5, 1, 0, 0, 0, 0, 0, 0, 0, 0],
+            // Record route: no room at all, a place before the first, one that does not fit.
+            4 => random.pick([&[7, 2, 0, 0], &[7, 3, 3, 1], &[7, 6, 4, 0], &[7, 6, 5, 0]]),
+            // Timestamps: likewise.
+            5 => random.pick([&[68, 3, 5, 1], &[68, 4, 4, 0], &[68, 4, 2, 1]]),
+            6 => &[68, 6, 5, 1, 0, 0],
+            7 => &[68, 4, 5, 0xf0],
             // Source routes.
             8 => &[131, 7, 4, 198, 51, 100, 6],
             9 => &[137, 7, 8, 198, 51, 100, 6],
             // Stream id, security.
             10 => &[136, 4, 0, 1],
             11 => &[130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            12 => &[random.byte(), random.byte(), random.byte(), random.byte()],
-            _ => &[random.byte()],
+            12 => &[random.pick([25, 94, 158, 205]), random.byte(), random.byte(), random.byte()],
+            _ => &[random.pick([7, 68, 131, 148, 25, 255])],
         };
         if options.len() + option.len() > 40 {
             break;
         }
         options.extend_from_slice(option);
+        // A router wipes what comes after the end; an error tells the source route back.
+        if matches!(option, [0 | 131 | 137, ..]) {
+            break;
+        }
     }
     options
 }

@@ -21,10 +21,8 @@ pub struct Campaign {
 
 /// One kind of difference.
 pub struct Finding {
-    /// The seed of the first dialogue that had it.
-    pub seed: u64,
-    /// How many dialogues had it first.
-    pub count: u64,
+    /// The seeds of the dialogues that had it before any other difference.
+    pub seeds: Vec<u64>,
     /// The first of them, shortened.
     pub shrunk: Shrunk,
 }
@@ -32,7 +30,8 @@ pub struct Finding {
 impl Finding {
     /// A name for its case.
     pub fn name(&self) -> String {
-        format!("{}-{}", self.shrunk.difference.what.replace(' ', "_"), self.seed)
+        let seed = self.seeds.first().copied().unwrap_or_default();
+        format!("{}-{seed}", self.shrunk.difference.what.replace(' ', "_"))
     }
 
     /// The case to keep.
@@ -79,10 +78,10 @@ impl Campaign {
         };
         let kind = difference.kind();
         match self.found.get_mut(&kind) {
-            Some(finding) => finding.count += 1,
+            Some(finding) => finding.seeds.push(seed),
             None => {
                 let shrunk = self.judge.shrink(&dialogue, &difference)?;
-                self.found.insert(kind, Finding { seed, count: 1, shrunk });
+                self.found.insert(kind, Finding { seeds: vec![seed], shrunk });
             }
         }
         Ok(())
@@ -108,7 +107,7 @@ impl fmt::Display for Campaign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let packets = self.coverage().packets();
         write!(f, "{} dialogues from seed {}, {packets} packets", self.held(), self.first)?;
-        match self.found.values().map(|finding| finding.count).sum::<u64>() {
+        match self.found.values().map(|finding| finding.seeds.len()).sum::<usize>() {
             0 => write!(f, ", no difference"),
             count => write!(f, ", {count} differ in {} ways", self.found.len()),
         }

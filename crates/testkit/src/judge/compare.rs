@@ -67,7 +67,11 @@ impl Notes<'_> {
     fn packet(&mut self, theirs: &Fate, ours: &Fate) {
         self.that("state", &theirs.state, &ours.state);
         self.that("direction", &theirs.direction, &ours.direction);
-        self.that("end", &theirs.end, &ours.end);
+        if theirs.end != ours.end {
+            let nature = format!("{:?} {:?}", theirs.end, ours.end);
+            let told = |fate: &Fate| format!("{:?}, left {:?}", fate.end, fate.out);
+            self.note("end", [told(theirs), told(ours)], nature);
+        }
         self.reason(theirs, ours);
         self.all_told("events", &theirs.events, &ours.events);
         self.left(&theirs.out, &ours.out);

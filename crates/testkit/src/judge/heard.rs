@@ -6,6 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use stateward_wire::Packet;
+
 use crate::dialogue::Port;
 
 /// All that one side did.
@@ -90,6 +92,24 @@ impl Left {
         }
         Self { port, by_host, bytes }
     }
+}
+
+/// Blanks the identification of IPv6 fragments: who puts a packet together and cuts it again draws it.
+pub(crate) fn blank_fragment_ids(out: &mut [Left]) {
+    for left in out.iter_mut().filter(|left| !left.by_host) {
+        let header = Packet::parse_trusted(&left.bytes).ok();
+        let header = header.filter(|packet| packet.source().is_ipv6());
+        let Some(header) = header.and_then(|packet| packet.fragment_header()) else { continue };
+        if let Some(id) = left.bytes.get_mut(header + 4..header + 8) {
+            id.fill(0);
+        }
+    }
+}
+
+/// Whether a packet is one of several pieces.
+pub(crate) fn is_piece(bytes: &[u8]) -> bool {
+    let fragment = Packet::parse(bytes).ok().and_then(|packet| packet.fragment());
+    fragment.is_some_and(|fragment| fragment.more || fragment.offset != 0)
 }
 
 /// A connection as an event or the table tells of it. `None` is "not told".

@@ -9,7 +9,7 @@ use stateward_engine::route::{Interface, InterfaceId, Network, Route, Routing};
 use stateward_engine::{Arrival, At, By, Config, Emitted, Engine, From, Outcome, Verdict, Why};
 
 use super::coverage::{Coverage, Known};
-use super::heard::{End, Fate, Heard, Left, Numbers, Told};
+use super::heard::{End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece};
 use crate::dialogue::{Dialogue, Port, Settings, Step};
 
 const LAN: InterfaceId = InterfaceId(0);
@@ -56,6 +56,10 @@ impl Side<'_> {
         engine.take_events(&mut events);
         engine.take_emitted(&mut emitted);
         bytes.truncate(outcome.length);
+        let mut out = out(&outcome, bytes, &emitted);
+        if is_piece(&step.bytes) {
+            blank_fragment_ids(&mut out);
+        }
         let numbers = &mut self.numbers;
         Fate {
             state: outcome.state.map(CtState::name),
@@ -63,7 +67,7 @@ impl Side<'_> {
             end: end(&outcome),
             reasons: reason(&outcome).into_iter().collect(),
             events: events.iter().filter_map(|event| event_told(event, numbers)).collect(),
-            out: out(&outcome, bytes, &emitted),
+            out,
             answers: emitted.iter().filter_map(answer).collect(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::heard::{End, Fate, Heard, Left, Numbers, Told};
+use super::heard::{End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece};
 use crate::dialogue::{Dialogue, Port, Settings};
 use crate::kernel;
 use crate::kernel::{
@@ -58,37 +58,49 @@ const fn port(port: Port) -> kernel::Port {
 /// Nanoseconds since 1970 at which the kernel saw each packet of the dialogue.
 pub(super) fn instants(outcome: &Outcome, scenario: &Scenario) -> Vec<u64> {
     let start = outcome.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    packets(outcome, scenario).map(|seen| (start + seen.begun).as_nanos() as u64).collect()
+    packets(outcome, scenario).map(|(_, seen)| (start + seen.begun).as_nanos() as u64).collect()
 }
 
 fn packets<'a>(
     outcome: &'a Outcome,
     scenario: &'a Scenario,
-) -> impl Iterator<Item = &'a Observation> {
+) -> impl Iterator<Item = ((kernel::Port, &'a [u8]), &'a Observation)> {
     let steps = scenario.steps.iter().zip(&outcome.observations);
-    steps.filter(|(step, _)| matches!(step, Step::Packet { .. })).map(|(_, seen)| seen)
+    steps.filter_map(|(step, seen)| match step {
+        Step::Packet { from, bytes } => Some(((*from, bytes.as_slice()), seen)),
+        _ => None,
+    })
 }
 
 /// What the kernel did.
 pub(super) fn heard(outcome: &Outcome, scenario: &Scenario) -> Heard {
     let mut numbers = Numbers::default();
-    let packets = packets(outcome, scenario).map(|seen| fate(seen, &mut numbers)).collect();
+    let packets =
+        packets(outcome, scenario).map(|(step, seen)| fate(seen, step, &mut numbers)).collect();
     let mut table: Vec<Told> = outcome.table.iter().map(|entry| told(entry, "")).collect();
     table.sort();
     Heard { packets, table, statistics: outcome.statistics.clone() }
 }
 
-fn fate(seen: &Observation, numbers: &mut Numbers) -> Fate {
+fn fate(seen: &Observation, (port, packet): (kernel::Port, &[u8]), numbers: &mut Numbers) -> Fate {
     let events = seen.events.iter().filter_map(|event| event_told(event, numbers)).collect();
-    let walks = seen.walks.get(1..).unwrap_or_default();
+    // What is refused on arrival has no walk; the first is that of the host's answer then.
+    let from_host = port == kernel::Port::Local;
+    let is_own = |walk: &&Walk| walk.hooks().first() == Some(&Hook::Prerouting) || from_host;
+    let own = seen.walks.first().filter(is_own);
+    let answers = seen.walks.iter().skip(usize::from(own.is_some()));
+    let mut out = out(seen, own.is_some());
+    if is_piece(packet) {
+        blank_fragment_ids(&mut out);
+    }
     Fate {
-        state: seen.state().map(state),
-        direction: seen.direction().map(direction),
-        end: end(seen),
+        state: own.and_then(Walk::state).map(state),
+        direction: own.and_then(Walk::direction).map(direction),
+        end: own.map_or(End::Refused, |walk| end(walk, seen)),
         reasons: seen.invalid().iter().map(|words| words.to_string()).collect(),
         events,
-        out: out(seen),
-        answers: walks.iter().map(answer).collect(),
+        out,
+        answers: answers.map(answer).collect(),
     }
 }
 
@@ -121,8 +133,7 @@ const fn direction(direction: Direction) -> &'static str {
     }
 }
 
-fn end(seen: &Observation) -> End {
-    let Some(walk) = seen.walks.first() else { return End::Refused };
+fn end(walk: &Walk, seen: &Observation) -> End {
     if seen.out.iter().any(|out| out.walk == Some(0)) {
         return End::Left;
     }
@@ -139,14 +150,14 @@ fn end(seen: &Observation) -> End {
     }
 }
 
-fn out(seen: &Observation) -> Vec<Left> {
+fn out(seen: &Observation, walked: bool) -> Vec<Left> {
     let left = seen.out.iter().map(|out| {
         let port = match out.port {
             kernel::Port::Lan => Port::Lan,
             kernel::Port::Wan => Port::Wan,
             kernel::Port::Local => Port::Local,
         };
-        Left::new(port, out.walk != Some(0), out.bytes.clone())
+        Left::new(port, !walked || out.walk != Some(0), out.bytes.clone())
     });
     left.collect()
 }

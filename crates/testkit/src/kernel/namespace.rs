@@ -12,6 +12,8 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{
@@ -165,6 +167,7 @@ impl Namespace {
         let lan = Port::create("lan0")?;
         let wan = Port::create("wan0")?;
         command::succeed(&["ip", "-batch", "-"], LINKS)?;
+        settle()?;
         let mut events = Netlink::open(event::GROUPS)?;
         let mut log = Netlink::open(0)?;
         log::listen(&mut log)?;
@@ -174,6 +177,27 @@ impl Namespace {
         let loopback = index("lo")?;
         Ok(Self { lan, wan, local: RawSockets::open()?, events, log, requests, loopback })
     }
+}
+
+/// Waits until the devices' IPv6 addresses are the host's own: the kernel makes them so a moment after
+/// they are added, when it comes to it.
+fn settle() -> io::Result<()> {
+    /// Of each device the address and the subnet's anycast address, as routes of full length.
+    const ROUTES: usize = 4;
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route")?;
+        let own = routes.lines().filter(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.get(1) == Some(&"80") && matches!(words.last(), Some(&("lan0" | "wan0")))
+        });
+        if own.count() == ROUTES {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    Err(io::Error::other("the IPv6 addresses of the judge's devices have not become its own"))
 }
 
 /// Everything delivered ends here, so that the host's own answers do not interfere; and its neighbour and
