@@ -10,21 +10,23 @@
 //!
 //! Memory is bounded by the table's, whatever the captures' length.
 
+mod gate;
+
 use std::io;
 
 use stateward_conntrack::{ConnId, Event, EventKind, Instant, Record, Subject};
-use stateward_engine::route::Routing;
 use stateward_engine::{
     Arrival, BURST, By, Emitted, Engine, From as Origin, InterfaceId, Outcome, Port, Verdict,
 };
 
-use crate::capture::{CaptureError, Captured};
-use crate::entrance::{Entrance, Entry, Way};
+use self::gate::{Arriving, Gate};
+use crate::capture::{Capture, CaptureError, Captured};
+use crate::entrance::{Entrance, Entry};
 use crate::machine::Machine;
 use crate::merge::Merge;
 use crate::numbering::Numbering;
-use crate::sighting::{Emission, Likeness, Maker, Recorded, Sighting, Sightings};
-use crate::summary::{self, Summary};
+use crate::sighting::Sighting;
+use crate::summary::Summary;
 
 /// What is told of a replay as it goes.
 pub trait Sink {
@@ -137,46 +139,24 @@ impl<'a> Out<'a> {
 /// A capture to replay.
 pub struct Input {
     /// The capture.
-    pub capture: crate::capture::Capture,
+    pub capture: Capture,
     /// Where its packets came in, if the user says so.
     pub interface: Option<String>,
 }
 
 /// See the module's essay.
 pub struct Replay {
-    engine: Engine,
     merge: Merge,
     gate: Gate,
+    core: Core,
+}
+
+/// The engine, the numbers of its connections, and buffers that every packet uses again.
+struct Core {
+    engine: Engine,
     numbering: Numbering,
-    scratch: Scratch,
-}
-
-/// Where packets come in: what each is before the engine sees it, and what it counts as.
-struct Gate {
-    entrance: Entrance,
-    sightings: Sightings,
-    /// Sightings are to be expected: packets are recorded in more than one place or direction.
-    sights: bool,
-    summary: Summary,
-}
-
-/// A packet at the gate.
-#[derive(Clone, Copy)]
-struct Arriving<'a> {
-    /// The capture it is from, by position.
-    capture: usize,
-    /// With the time of its capture.
-    captured: Captured<'a>,
-    /// The clock: that time, unless the clock is ahead of it.
-    now: Instant,
-    entry: Entry,
-}
-
-/// Buffers that every packet uses again.
-#[derive(Default)]
-struct Scratch {
     bytes: Vec<u8>,
-    /// Length, port and time of the packets whose bytes follow each other.
+    /// Length, entry and time of the packets whose bytes follow each other.
     burst: Vec<(usize, Entry, Instant)>,
     emitted: Vec<Emitted>,
     events: Vec<Event>,
@@ -194,19 +174,14 @@ impl Replay {
         let own = own || network.interfaces().iter().any(|known| !known.addresses.is_empty());
         let entrance = Entrance::new(network, &given, own)?;
         let gate = Gate::new(entrance, &given, network.routing());
-        Ok(Self {
-            engine: machine.engine(),
-            merge: Merge::new(inputs.into_iter().map(|input| input.capture).collect()),
-            gate,
-            numbering: Numbering::default(),
-            scratch: Scratch::default(),
-        })
+        let merge = Merge::new(inputs.into_iter().map(|input| input.capture).collect());
+        Ok(Self { merge, gate, core: Core::new(machine.engine()) })
     }
 
     /// Whether connections that begin from now on report events. They should when packets are
     /// stepped through, and need not for bursts.
     pub fn set_listening(&mut self, listening: bool) {
-        self.engine.tracker_mut().set_listening(listening);
+        self.core.engine.tracker_mut().set_listening(listening);
     }
 
     /// The next packet; false when there is none any more.
@@ -214,26 +189,25 @@ impl Replay {
     /// # Errors
     /// Those of the sink.
     pub fn step(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
-        let Self { engine, merge, gate, numbering, scratch } = self;
+        let Self { merge, gate, core } = self;
         let more = merge.advance();
         gate.summary.backwards = merge.backwards().sum();
-        let Some(arriving) = gate.next(merge, engine).filter(|_| more) else { return Ok(false) };
+        let Some(arriving) = gate.next(merge, &core.engine).filter(|_| more) else {
+            return Ok(false);
+        };
         let Arriving { captured, now, entry, .. } = arriving;
-        gate.let_time_pass(engine, numbering, scratch, now, sink)?;
-        scratch.clear();
+        core.let_time_pass(gate, now, sink)?;
         let mut connection = None;
         let mut own = None;
         let fate = match gate.turned_away(&arriving) {
             Some(fate) => fate,
             None => {
-                let outcome = scratch.walk(engine, &arriving);
-                gate.summary.walked(&outcome, engine.tracker());
-                connection = outcome
-                    .connection
-                    .and_then(|connection| numbering.of_packet(&connection, engine.tracker()));
-                scratch.drain(engine, numbering, connection);
-                own = left(&outcome).map(|dev| (dev, without_padding(&scratch.bytes, &outcome)));
-                gate.note(Some(&entry), own, &scratch.emitted, now);
+                let outcome = core.walk(&arriving);
+                gate.summary.walked(&outcome, core.engine.tracker());
+                connection = core.number(&outcome);
+                core.drain(connection);
+                own = left(&outcome).map(|dev| (dev, without_padding(&core.bytes, &outcome)));
+                gate.note(Some(&entry), own, &core.emitted, now);
                 Fate::Walked(outcome)
             }
         };
@@ -245,8 +219,8 @@ impl Replay {
             interface: gate.shown(&entry, fate),
             fate,
             connection,
-            out: Out { own, emitted: &scratch.emitted, names: &gate.entrance },
-            events: &scratch.told,
+            out: Out { own, emitted: &core.emitted, names: &gate.entrance },
+            events: &core.told,
         })?;
         Ok(true)
     }
@@ -254,18 +228,16 @@ impl Replay {
     /// The next packets, at most as many as the engine takes at once; false when there are none any
     /// more.
     pub fn burst(&mut self) -> bool {
-        let Self { engine, merge, gate, scratch, .. } = self;
-        let more = gate.gather(merge, engine, scratch);
-        let Scratch { bytes, burst, emitted, events, .. } = scratch;
+        let more = self.gather();
+        let Self { merge, gate, core } = self;
+        let Core { engine, bytes, burst, emitted, events, .. } = core;
         let mut arrivals = Vec::with_capacity(burst.len());
         let mut rest = bytes.as_mut_slice();
-        for (length, entry, now) in burst.iter() {
-            let Some((bytes, behind)) = std::mem::take(&mut rest).split_at_mut_checked(*length)
-            else {
-                break;
-            };
+        for &(length, entry, now) in burst.iter() {
+            let split = std::mem::take(&mut rest).split_at_mut_checked(length);
+            let Some((bytes, behind)) = split else { break };
             rest = behind;
-            arrivals.push(Arrival { port: entry.port, bytes, now: *now });
+            arrivals.push(Arrival { port: entry.port, bytes, now });
         }
         let mut last = None;
         engine.process_burst(&mut arrivals, Origin::Capture, |engine, _, outcome| {
@@ -288,6 +260,30 @@ impl Replay {
         more
     }
 
+    /// Fills a burst; false at the captures' end. While sightings are to be expected a burst is one
+    /// packet: whether the next one is a sighting shows when that is through.
+    fn gather(&mut self) -> bool {
+        let Self { merge, gate, core } = self;
+        core.bytes.clear();
+        core.burst.clear();
+        while core.burst.len() < BURST {
+            if !merge.advance() {
+                return false;
+            }
+            let Some(arriving) = gate.next(merge, &core.engine) else { return false };
+            if gate.turned_away(&arriving).is_some() {
+                continue;
+            }
+            let Arriving { captured, entry, now, .. } = arriving;
+            core.bytes.extend_from_slice(captured.bytes);
+            core.burst.push((captured.bytes.len(), entry, now));
+            if gate.sights {
+                break;
+            }
+        }
+        true
+    }
+
     /// The numbers so far.
     pub fn summary(&self) -> &Summary {
         &self.gate.summary
@@ -295,7 +291,7 @@ impl Replay {
 
     /// The engine, to see its table and its counters.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.core.engine
     }
 
     /// The captures.
@@ -315,8 +311,8 @@ impl Replay {
 
     /// The connections in the table in the order of their numbers; without, if they were not numbered.
     pub fn table(&self) -> Vec<(Option<u64>, ConnId)> {
-        let numbered = |record: Record| (self.numbering.number(record.id), record.id);
-        let mut all: Vec<_> = self.engine.tracker().dump().map(numbered).collect();
+        let numbered = |record: Record| (self.core.numbering.number(record.id), record.id);
+        let mut all: Vec<_> = self.core.engine.tracker().dump().map(numbered).collect();
         all.sort_by_key(|&(number, _)| number);
         all
     }
@@ -330,174 +326,82 @@ impl Replay {
 /// The word and the sentence for a packet that was for another machine on the link.
 pub const ELSEWHERE: (&str, &str) = ("not_for_us", "addressed to another machine on the link");
 
-impl Gate {
-    fn new(entrance: Entrance, given: &[Option<String>], routing: Routing) -> Self {
-        let (likeness, routes) = match routing {
-            Routing::Off => (Likeness::ButForTtl, false),
-            Routing::Host | Routing::Forwarding => (Likeness::Exact, true),
-        };
-        let mut places = given.iter().flatten();
-        let first = places.next();
-        let several = places.any(|place| Some(place) != first);
-        let sightings = Sightings::new(likeness);
-        Self { entrance, sightings, sights: several || routes, summary: Summary::default() }
-    }
-
-    /// The packet that the captures have come to.
-    #[inline]
-    fn next<'a>(&mut self, merge: &'a Merge, engine: &Engine) -> Option<Arriving<'a>> {
-        let (position, packet) = merge.packet()?;
-        let capture = merge.capture(position)?;
-        let now = Instant(packet.time);
-        // The clock never runs backwards; what is shown is what was recorded.
-        let captured = Captured { time: capture.packet().time, ..packet };
-        let interfaces = capture.interfaces();
-        let entry = self.entrance.of(engine.network(), position, interfaces, &captured);
-        self.summary.read(now, captured.cut, captured.original_length > entry.mtu);
-        self.sights |= captured.direction.is_some() || interfaces.len() > 1;
-        Some(Arriving { capture: position, captured, now, entry })
-    }
-
-    /// What becomes of a packet that does not come in.
-    #[inline]
-    fn turned_away(&mut self, arriving: &Arriving<'_>) -> Option<Fate> {
-        let Arriving { captured, now, entry, .. } = arriving;
-        if entry.way == Way::Elsewhere {
-            self.summary.passed_by(ELSEWHERE.0);
-            return Some(Fate::Elsewhere);
+impl Core {
+    fn new(engine: Engine) -> Self {
+        Self {
+            engine,
+            numbering: Numbering::default(),
+            bytes: Vec::new(),
+            burst: Vec::new(),
+            emitted: Vec::new(),
+            events: Vec::new(),
+            told: Vec::new(),
         }
-        let own = entry.port == Port::Local;
-        let recorded = Recorded { on: entry.recorded, way: entry.way, own };
-        if self.sights
-            && let Some(sighting) = self.sightings.find(recorded, captured.bytes, *now)
-        {
-            self.summary.verdicts.seen += 1;
-            return Some(Fate::Seen(sighting));
-        }
-        self.summary.unfinished += u64::from(summary::is_unfinished(captured.bytes));
-        None
     }
 
     /// Has the engine do what is due by the time of a packet, one deadline after the other, so that
     /// a whole table that expires in a long silence is not gathered before it is told.
     fn let_time_pass(
         &mut self,
-        engine: &mut Engine,
-        numbering: &mut Numbering,
-        scratch: &mut Scratch,
+        gate: &mut Gate,
         now: Instant,
         sink: &mut dyn Sink,
     ) -> io::Result<()> {
         let mut before = None;
-        while let Some(due) = engine.next_timeout().filter(|&due| due <= now) {
+        while let Some(due) = self.engine.next_timeout().filter(|&due| due <= now) {
             // A deadline that stays where it is may be a hint that only a later time settles.
             let until = if before == Some(due) { now } else { due };
             before = Some(due);
-            engine.handle_timeout(until);
-            scratch.clear();
-            scratch.drain(engine, numbering, None);
-            if !scratch.told.is_empty() || !scratch.emitted.is_empty() {
-                let out = Out { own: None, emitted: &scratch.emitted, names: &self.entrance };
-                sink.meanwhile(&Meanwhile { now: until, events: &scratch.told, out })?;
-                self.note(None, None, &scratch.emitted, until);
+            self.clear();
+            self.engine.handle_timeout(until);
+            self.drain(None);
+            if !self.told.is_empty() || !self.emitted.is_empty() {
+                let out = Out { own: None, emitted: &self.emitted, names: &gate.entrance };
+                sink.meanwhile(&Meanwhile { now: until, events: &self.told, out })?;
+                gate.note(None, None, &self.emitted, until);
             }
             if until == now {
                 break;
             }
         }
+        self.clear();
         Ok(())
     }
 
-    /// Fills a burst; false at the captures' end. While sightings are to be expected a burst is one
-    /// packet: whether the next one is a sighting shows when that is through.
-    fn gather(&mut self, merge: &mut Merge, engine: &Engine, scratch: &mut Scratch) -> bool {
-        scratch.clear();
-        scratch.bytes.clear();
-        scratch.burst.clear();
-        while scratch.burst.len() < BURST {
-            if !merge.advance() {
-                return false;
-            }
-            let Some(arriving) = self.next(merge, engine) else { return false };
-            if self.turned_away(&arriving).is_some() {
-                continue;
-            }
-            let Arriving { captured, entry, now, .. } = arriving;
-            scratch.bytes.extend_from_slice(captured.bytes);
-            scratch.burst.push((captured.bytes.len(), entry, now));
-            if self.sights {
-                break;
-            }
-        }
-        true
-    }
-
-    /// Remembers what left, to know its sighting.
-    fn note(
-        &mut self,
-        entry: Option<&Entry>,
-        own: Option<(Option<InterfaceId>, &[u8])>,
-        emitted: &[Emitted],
-        now: Instant,
-    ) {
-        if !self.sights {
-            return;
-        }
-        // What was recorded on its way out already will not be recorded so again.
-        let by_itself = entry.is_some_and(|entry| entry.way == Way::Out);
-        let from = entry.and_then(|entry| entry.recorded);
-        if let Some((to, bytes)) = own.filter(|_| !by_itself) {
-            let maker = Maker::Other;
-            self.sightings.emitted(Emission { from, to, maker, bytes }, now);
-        }
-        for &Emitted { interface: to, by, ref bytes } in emitted {
-            let maker = match by {
-                By::Packet if by_itself => continue,
-                By::Packet => Maker::Other,
-                By::Host(_) => Maker::Host,
-            };
-            self.sightings.emitted(Emission { from, to, maker, bytes }, now);
-        }
-    }
-
-    /// The interface to show.
-    fn shown(&self, entry: &Entry, fate: Fate) -> &str {
-        match fate {
-            Fate::Seen(Sighting { on: Some(interface) }) => self.entrance.name(interface),
-            _ => self.entrance.port_name(entry.port),
-        }
-    }
-}
-
-impl Scratch {
     fn clear(&mut self) {
         self.emitted.clear();
         self.told.clear();
     }
 
-    fn walk(&mut self, engine: &mut Engine, arriving: &Arriving<'_>) -> Outcome {
+    fn walk(&mut self, arriving: &Arriving<'_>) -> Outcome {
         self.bytes.clear();
         self.bytes.extend_from_slice(arriving.captured.bytes);
         let (port, now) = (arriving.entry.port, arriving.now);
-        engine.process(&mut Arrival { port, bytes: &mut self.bytes, now }, Origin::Capture)
+        self.engine.process(&mut Arrival { port, bytes: &mut self.bytes, now }, Origin::Capture)
+    }
+
+    /// The number of a packet's connection.
+    fn number(&mut self, outcome: &Outcome) -> Option<u64> {
+        self.numbering.of_packet(&outcome.connection?, self.engine.tracker())
     }
 
     /// Takes what the engine emitted and told, and gives events the numbers of their connections.
     /// `current` is that of the packet at hand, whose connection may not be in the table when it
     /// announces another one.
-    fn drain(&mut self, engine: &mut Engine, numbering: &mut Numbering, current: Option<u64>) {
-        engine.take_emitted(&mut self.emitted);
-        engine.take_events(&mut self.events);
-        for event in self.events.drain(..) {
+    fn drain(&mut self, current: Option<u64>) {
+        let Self { engine, numbering, emitted, events, told, .. } = self;
+        engine.take_emitted(emitted);
+        engine.take_events(events);
+        for event in events.drain(..) {
             let connection = match &event.subject {
                 Subject::Connection(record) => numbering.number(record.id),
                 Subject::Expectation(expectation) => {
                     numbering.number(expectation.master.id).or(current)
                 }
             };
-            self.told.push(Told { event, connection });
+            told.push(Told { event, connection });
         }
-        for told in &self.told {
+        for told in told {
             if let (Subject::Connection(record), EventKind::Destroy) =
                 (&told.event.subject, told.event.kind)
             {

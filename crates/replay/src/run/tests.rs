@@ -215,8 +215,8 @@ fn numbers_are_bounded_by_the_table_without_events_too() {
     while replay.step(&mut notes).unwrap() {
         notes.0.clear();
     }
-    assert_eq!(replay.numbering.count(), 20_000);
-    assert!(replay.numbering.known() < 5000, "{}", replay.numbering.known());
+    assert_eq!(replay.core.numbering.count(), 20_000);
+    assert!(replay.core.numbering.known() < 5000, "{}", replay.core.numbering.known());
 }
 
 #[test]

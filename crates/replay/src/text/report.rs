@@ -38,7 +38,10 @@ impl Report<'_> {
             ("checksums left to the network card, taken for right", summary.unfinished),
             ("packets cut by the snap length, unverified", summary.cut),
             ("packets longer than the MTU (offload or jumbo frames)", summary.superpackets),
-            ("packets whose time ran backwards, raised to the latest", summary.backwards),
+            (
+                "packets whose time ran backwards, raised to the latest (reordercap sorts them)",
+                summary.backwards,
+            ),
             ("ARP frames, passed over", sum(|counters| counters.arp)),
             ("frames of other protocols, passed over", sum(|counters| counters.not_ip)),
             ("frames too short for IP, passed over", sum(|counters| counters.short)),

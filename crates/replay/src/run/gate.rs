@@ -1,0 +1,118 @@
+//! The gate: what a packet is before the engine sees it, and what is remembered of what left.
+
+use stateward_conntrack::Instant;
+use stateward_engine::route::Routing;
+use stateward_engine::{By, Emitted, Engine, InterfaceId, Port};
+
+use super::{ELSEWHERE, Fate};
+use crate::capture::Captured;
+use crate::entrance::{Entrance, Entry, Way};
+use crate::merge::Merge;
+use crate::sighting::{Emission, Likeness, Maker, Recorded, Sighting, Sightings};
+use crate::summary::{self, Summary};
+
+/// Where packets come in: what each is before the engine sees it, and what it counts as.
+pub(super) struct Gate {
+    pub(super) entrance: Entrance,
+    sightings: Sightings,
+    /// Sightings are to be expected: packets are recorded in more than one place or direction.
+    pub(super) sights: bool,
+    pub(super) summary: Summary,
+}
+
+/// A packet at the gate.
+#[derive(Clone, Copy)]
+pub(super) struct Arriving<'a> {
+    /// The capture it is from, by position.
+    pub(super) capture: usize,
+    /// With the time of its capture.
+    pub(super) captured: Captured<'a>,
+    /// The clock: that time, unless the clock is ahead of it.
+    pub(super) now: Instant,
+    pub(super) entry: Entry,
+}
+
+impl Gate {
+    pub(super) fn new(entrance: Entrance, given: &[Option<String>], routing: Routing) -> Self {
+        let (likeness, routes) = match routing {
+            Routing::Off => (Likeness::ButForTtl, false),
+            Routing::Host | Routing::Forwarding => (Likeness::Exact, true),
+        };
+        let mut places = given.iter().flatten();
+        let first = places.next();
+        let several = places.any(|place| Some(place) != first);
+        let sightings = Sightings::new(likeness);
+        Self { entrance, sightings, sights: several || routes, summary: Summary::default() }
+    }
+
+    /// The packet that the captures have come to.
+    #[inline]
+    pub(super) fn next<'a>(&mut self, merge: &'a Merge, engine: &Engine) -> Option<Arriving<'a>> {
+        let (position, packet) = merge.packet()?;
+        let capture = merge.capture(position)?;
+        let now = Instant(packet.time);
+        // The clock never runs backwards; what is shown is what was recorded.
+        let captured = Captured { time: capture.packet().time, ..packet };
+        let interfaces = capture.interfaces();
+        let entry = self.entrance.of(engine.network(), position, interfaces, &captured);
+        self.summary.read(now, captured.cut, captured.original_length > entry.mtu);
+        self.sights |= captured.direction.is_some() || interfaces.len() > 1;
+        Some(Arriving { capture: position, captured, now, entry })
+    }
+
+    /// What becomes of a packet that does not come in.
+    #[inline]
+    pub(super) fn turned_away(&mut self, arriving: &Arriving<'_>) -> Option<Fate> {
+        let Arriving { captured, now, entry, .. } = arriving;
+        if entry.way == Way::Elsewhere {
+            self.summary.passed_by(ELSEWHERE.0);
+            return Some(Fate::Elsewhere);
+        }
+        let own = entry.port == Port::Local;
+        let recorded = Recorded { on: entry.recorded, way: entry.way, own };
+        if self.sights
+            && let Some(sighting) = self.sightings.find(recorded, captured.bytes, *now)
+        {
+            self.summary.verdicts.seen += 1;
+            return Some(Fate::Seen(sighting));
+        }
+        self.summary.unfinished += u64::from(summary::is_unfinished(captured.bytes));
+        None
+    }
+
+    /// Remembers what left, to know its sighting.
+    pub(super) fn note(
+        &mut self,
+        entry: Option<&Entry>,
+        own: Option<(Option<InterfaceId>, &[u8])>,
+        emitted: &[Emitted],
+        now: Instant,
+    ) {
+        if !self.sights {
+            return;
+        }
+        // What was recorded on its way out already will not be recorded so again.
+        let by_itself = entry.is_some_and(|entry| entry.way == Way::Out);
+        let from = entry.and_then(|entry| entry.recorded);
+        if let Some((to, bytes)) = own.filter(|_| !by_itself) {
+            let maker = Maker::Other;
+            self.sightings.emitted(Emission { from, to, maker, bytes }, now);
+        }
+        for &Emitted { interface: to, by, ref bytes } in emitted {
+            let maker = match by {
+                By::Packet if by_itself => continue,
+                By::Packet => Maker::Other,
+                By::Host(_) => Maker::Host,
+            };
+            self.sightings.emitted(Emission { from, to, maker, bytes }, now);
+        }
+    }
+
+    /// The interface to show.
+    pub(super) fn shown(&self, entry: &Entry, fate: Fate) -> &str {
+        match fate {
+            Fate::Seen(Sighting { on: Some(interface) }) => self.entrance.name(interface),
+            _ => self.entrance.port_name(entry.port),
+        }
+    }
+}
