@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use stateward_replay::capture::{CaptureError, CaptureErrorKind};
 use stateward_replay::config::ConfigError;
+use stateward_replay::text::Grouped;
 
 use crate::bench::BenchError;
 
@@ -57,8 +58,8 @@ impl Failure {
         let messages: Vec<_> = errors.iter().map(ToString::to_string).collect();
         let hint = match replayed {
             0 => None,
-            1 => Some("the packet before it was replayed".to_owned()),
-            _ => Some(format!("the {replayed} packets before it were replayed")),
+            1 => Some("what could be read was replayed: 1 packet".to_owned()),
+            _ => Some(format!("what could be read was replayed: {} packets", Grouped(replayed))),
         };
         let kind = Kind::Input;
         Self { kind, message: messages.join("\nerror: "), hint: hint.or(advice(errors)) }

@@ -266,7 +266,7 @@ fn a_damaged_capture_gives_what_is_readable() {
         .stdout_eq(file!["snapshots/cut.txt"])
         .stderr_eq(str![[r#"
 error: cut.pcap: packet 6 at byte 396: the capture ends in the middle of it: 4 of 16 bytes are there
-  hint: the 3 packets before it were replayed
+  hint: what could be read was replayed: 3 packets
 
 "#]]);
     let directory = with_cut_capture(20);

@@ -22,7 +22,8 @@ impl fmt::Display for Report<'_> {
         column(f, "INVALID because of", summary.invalid.sorted())?;
         column(f, "Dropped because of", summary.dropped.sorted())?;
         let statistics = self.0.engine().tracker().statistics();
-        column(f, "Table full", [("early_drop", statistics.early_drop)])?;
+        let given_up = "connections gave way to new ones (early_drop)";
+        column(f, "The table was full", [(given_up, statistics.early_drop)])?;
         column(f, "The capture", self.capture())
     }
 }
