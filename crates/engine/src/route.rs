@@ -306,8 +306,20 @@ impl Network {
         }
     }
 
+    /// How long the pieces were at most in which a captured packet came in, if it is longer than its
+    /// link carries: then the network card put it together (GRO), or was left to cut it (TSO).
+    #[inline]
+    pub(crate) fn pieces_of_superpacket(&self, packet: &Packet<'_>, port: Port) -> Option<usize> {
+        if self.routing == Routing::Off {
+            return None;
+        }
+        let Port::Interface(ingress) = port else { return None };
+        let mtu = self.interface(ingress)?.mtu as usize;
+        (packet.length() > mtu).then_some(mtu)
+    }
+
     /// Whether a packet may go out on an interface: its time to live, its size, its source.
-    /// `largest_piece` is the length of its largest fragment, if it came in several.
+    /// `largest_piece` is the length of its largest fragment or segment, if it came in several.
     pub(crate) fn may_forward(
         &self,
         packet: &Packet<'_>,

@@ -56,7 +56,7 @@ pub(crate) struct Walker<'a> {
     pub(crate) approach: Option<&'a Approach>,
     pub(crate) now: Instant,
     pub(crate) port: Port,
-    /// Length of the largest fragment, if it was put together.
+    /// Length of the largest fragment or segment, if it was put together.
     pub(crate) largest_piece: Option<usize>,
     /// Bytes are missing in its middle: no checksum can be judged.
     pub(crate) incomplete: bool,
@@ -103,14 +103,20 @@ impl Engine {
             return outcome;
         }
         let approach = prepared.map(|known| &known.approach);
-        let mut walker = Walker { approach, ..Walker::new(arrival.now, arrival.port) };
+        let largest_piece = match from {
+            From::Capture => self.network.pieces_of_superpacket(&packet, arrival.port),
+            From::Wire => None,
+        };
+        let mut walker =
+            Walker { approach, largest_piece, ..Walker::new(arrival.now, arrival.port) };
         let layout = packet.layout();
         let ended = self.pass(&mut walker, &packet);
         let mut in_pieces = false;
         if let Ok(Verdict::Forward(Some(egress))) = ended {
             Edit::new(arrival.bytes, layout).decrement_ttl();
             let bytes = arrival.bytes.get(..layout.length()).unwrap_or(arrival.bytes);
-            in_pieces = self.leave_in_pieces(bytes, None, egress);
+            // A superpacket is cut by the card that sends it, and shown as one.
+            in_pieces = largest_piece.is_none() && self.leave_in_pieces(bytes, None, egress);
         }
         self.outcome(walker, ended, layout.length(), in_pieces)
     }

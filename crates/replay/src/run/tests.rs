@@ -234,3 +234,25 @@ fn an_unfinished_checksum_is_counted_and_good() {
     assert_eq!((replay.summary().unfinished, replay.summary().states), (1, [2, 0, 0, 1, 0]));
     assert_eq!(replay.summary().invalid.sorted(), [("bad_checksum", 1)]);
 }
+
+#[test]
+fn a_superpacket_is_a_whole_packet() {
+    // Longer than the MTU and not to be fragmented; the second one is too long for the field.
+    let long = |length: usize, stated: u16| {
+        let mut bytes = udp(1, 64);
+        bytes.resize(length, 0);
+        bytes[2..4].copy_from_slice(&stated.to_be_bytes());
+        bytes[6] = 0x40;
+        bytes[26..28].fill(0);
+        bytes[10..12].fill(0);
+        bytes
+    };
+    let packets = [(1, long(4000, 4000)), (2, long(70_000, 0))];
+    assert_eq!(
+        told(router(), &[raw(&packets)]),
+        ["lan0 NEW forward #1", "1 NEW #1", "lan0 NEW forward #1"]
+    );
+    let mut replay = replay(router(), &[raw(&packets)]);
+    while replay.burst() {}
+    assert_eq!(replay.summary().superpackets, 2);
+}
