@@ -106,13 +106,12 @@ pub struct Reassembled {
 
 impl Reassembled {
     /// Receiving, Linux itself moves two headers into one piece: TCP's, to look for a socket before
-    /// it routes (IPv4; with IPv6 it is in one piece), and SCTP's, to test the checksum (with
-    /// `nf_conntrack_checksum` on, as it is by default).
-    fn received(mut self) -> Self {
+    /// it routes (IPv4; with IPv6 it is in one piece), and SCTP's, to test the checksum.
+    fn received(mut self, checksums: bool) -> Self {
         let upper = Packet::parse_trusted(&self.bytes).ok().and_then(|packet| packet.upper());
         let wanted = upper.and_then(|upper| match upper.protocol {
             protocol::TCP => Some(upper.offset + 20),
-            protocol::SCTP => Some(upper.offset + 12),
+            protocol::SCTP if checksums => Some(upper.offset + 12),
             _ => None,
         });
         if let Some(wanted) = wanted {
@@ -259,6 +258,7 @@ struct Pool {
 pub struct Defrag {
     ipv4: Pool,
     ipv6: Pool,
+    checksums: bool,
 }
 
 impl Default for Defrag {
@@ -270,7 +270,14 @@ impl Default for Defrag {
 impl Defrag {
     /// No fragments, and these limits.
     pub fn new(ipv4: Limits, ipv6: Limits) -> Self {
-        Self { ipv4: Pool::new(ipv4, queue::IPV4_COST), ipv6: Pool::new(ipv6, queue::IPV6_COST) }
+        let (ipv4, ipv6) = (Pool::new(ipv4, queue::IPV4_COST), Pool::new(ipv6, queue::IPV6_COST));
+        Self { ipv4, ipv6, checksums: true }
+    }
+
+    /// Whether checksums are tested where packets come in (`nf_conntrack_checksum`): reading SCTP's
+    /// gathers its header.
+    pub fn set_checksums(&mut self, tested: bool) {
+        self.checksums = tested;
     }
 
     /// Changes the limits of a family. Running timers keep their end, as in Linux.
@@ -293,7 +300,7 @@ impl Defrag {
         };
         match outcome {
             Outcome::Complete(whole) if place.side == Side::Incoming => {
-                Outcome::Complete(whole.received())
+                Outcome::Complete(whole.received(self.checksums))
             }
             outcome => outcome,
         }

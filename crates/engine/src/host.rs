@@ -97,6 +97,10 @@ impl Engine {
         let mut bytes = compose::icmp(&Icmp { source, destination: to, kind, code, rest, body });
         dress(&mut bytes, packet.tos());
         let state = self.state_of_answer(walker, &bytes);
+        // What this host tells itself does not leave.
+        if self.network.is_own(to) {
+            return;
+        }
         self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
     }
 

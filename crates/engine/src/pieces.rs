@@ -37,6 +37,7 @@ impl Engine {
             length: packet.length(),
             in_pieces: false,
         };
+        self.defrag.set_checksums(self.tracker.sysctls().checksum);
         match self.defrag.push(packet, place, now) {
             defrag::Outcome::Whole => None,
             defrag::Outcome::Held => Some(ended(Verdict::Held, None)),

@@ -88,7 +88,9 @@ fn fate(seen: &Observation, (port, packet): (kernel::Port, &[u8]), numbers: &mut
     let from_host = port == kernel::Port::Local;
     let is_own = |walk: &&Walk| walk.hooks().first() == Some(&Hook::Prerouting) || from_host;
     let own = seen.walks.first().filter(is_own);
-    let answers = seen.walks.iter().skip(usize::from(own.is_some()));
+    // What the host tells itself does not leave.
+    let left = |walk: usize| seen.out.iter().any(|out| out.walk == Some(walk));
+    let answers = seen.walks.iter().enumerate().skip(usize::from(own.is_some()));
     let mut out = out(seen, own.is_some());
     if is_piece(packet) {
         blank_fragment_ids(&mut out);
@@ -100,7 +102,7 @@ fn fate(seen: &Observation, (port, packet): (kernel::Port, &[u8]), numbers: &mut
         reasons: seen.invalid().iter().map(|words| words.to_string()).collect(),
         events,
         out,
-        answers: answers.map(answer).collect(),
+        answers: answers.filter(|(n, _)| left(*n)).map(|(_, walk)| answer(walk)).collect(),
     }
 }
 

@@ -107,13 +107,13 @@ fn tcp_left_to_the_network_card_is_unfinished_with_or_without_its_length() {
 }
 
 #[test]
-fn cut_packets_and_fragments_are_unverifiable() {
+fn cut_packets_and_later_fragments_are_unverifiable() {
     let bytes = tcp_packet(false, b"payload");
     assert_eq!(verdict(&bytes[..bytes.len() - 1]), Verification::Unverifiable);
-    let mut first = bytes.clone();
-    first[6] = 0x20;
-    first[10..12].copy_from_slice(&[0, 0]);
-    assert_eq!(verdict(&first), Verification::Unverifiable);
+    let mut later = bytes.clone();
+    later[7] = 1;
+    later[10..12].copy_from_slice(&[0, 0]);
+    assert_eq!(verdict(&later), Verification::Unverifiable);
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub enum Verification {
     Unfinished,
     /// It is wrong, or the header is too short to have one.
     Bad,
-    /// The packet is cut or a fragment.
+    /// The packet is cut, or a fragment other than the first.
     Unverifiable,
 }
 
@@ -30,9 +30,10 @@ pub enum Verification {
 /// [`protocol::UDP`] instead, to be judged as Linux 6.18's conntrack does: it sums that protocol,
 /// and over IPv4 only the low eight bits of the length (found by running it).
 pub fn verify_transport(packet: &Packet<'_>, protocol: u8) -> Verification {
+    // A later fragment has no upper layer; a first one is taken as it is, as the kernel does with
+    // those that its reassembly lets pass.
     let Some(upper) = packet.upper() else { return Verification::Unverifiable };
-    let fragmented = packet.fragment().is_some_and(|piece| piece.more || piece.offset != 0);
-    if packet.is_cut() || fragmented {
+    if packet.is_cut() {
         return Verification::Unverifiable;
     }
     let l4 = packet.l4();
