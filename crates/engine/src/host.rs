@@ -116,7 +116,12 @@ impl Engine {
             Some(Flow::Unconfirmed(_)) => CtState::Related,
             Some(Flow::None) | None => match Packet::parse_trusted(bytes) {
                 Ok(answer) => {
-                    self.tracker.track(&answer, Hook::Output, Zone::DEFAULT, walker.now).state
+                    let mut tracked =
+                        self.tracker.track(&answer, Hook::Output, Zone::DEFAULT, walker.now);
+                    // An error begins nothing, so that nothing can fail; but what its connection
+                    // has collected is told.
+                    let _ = self.tracker.confirm(&mut tracked.flow);
+                    tracked.state
                 }
                 Err(_) => CtState::Untracked,
             },
