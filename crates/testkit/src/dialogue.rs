@@ -42,6 +42,15 @@ pub struct Step {
     pub flow: usize,
     /// How long nothing happens before it.
     pub pause: Duration,
+    /// Sysctls that change right before it, by their last part.
+    pub changes: Vec<(String, u64)>,
+}
+
+impl Step {
+    /// A packet right after the one before.
+    pub fn new(from: Port, bytes: Vec<u8>, flow: usize) -> Self {
+        Self { from, bytes, flow, pause: Duration::ZERO, changes: Vec::new() }
+    }
 }
 
 /// A dialogue and what it is held under.
@@ -93,6 +102,16 @@ impl Protocol {
         Self::Unknown,
     ];
 
+    const fn weight(self) -> usize {
+        match self {
+            Self::Tcp => 12,
+            Self::Icmp => 8,
+            Self::Udp | Self::UdpLite | Self::Sctp => 5,
+            Self::Gre | Self::Unknown => 3,
+            Self::Dccp | Self::Esp | Self::Ah => 2,
+        }
+    }
+
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -139,6 +158,8 @@ pub struct Plan {
     pub packets: usize,
     /// Packets may be spoilt on the IP level.
     pub spoilt: bool,
+    /// Timeouts are a few seconds, and there are pauses as long.
+    pub expiry: bool,
 }
 
 impl Default for Plan {
@@ -148,12 +169,18 @@ impl Default for Plan {
             families: [true, true],
             packets: 200,
             spoilt: true,
+            expiry: false,
         }
     }
 }
 
 /// What a socket of this host takes at once.
 const MTU: usize = 1280;
+/// Packets between two pauses of a dialogue in which connections expire.
+const BURST: usize = 12;
+/// A pause, which adds up to no whole number of seconds while timeouts are whole ones: three and
+/// less.
+const PAUSE: Duration = Duration::from_millis(1300);
 /// Answers to packets without a route, of a station at once.
 const UNREACHABLE_BURST: usize = 5;
 /// Flows that take turns at one time, at most.
@@ -163,7 +190,10 @@ impl Dialogue {
     /// The dialogue of a seed.
     pub fn generate(seed: u64, plan: &Plan) -> Self {
         let mut random = Random::new(seed);
-        let settings = Settings::draw(&mut random);
+        let mut settings = Settings::draw(&mut random);
+        if plan.expiry {
+            settings.draw_short_timeouts(&mut random);
+        }
         let mut scene = Scene::new(plan, &settings, &mut random);
         let count = 1 + random.below(FLOWS);
         let mut flows = Vec::new();
@@ -231,6 +261,8 @@ struct Scene<'a> {
     /// How many of 1000 packets are spoilt on the IP level, and how many come in fragments.
     spoilt: usize,
     scattered: usize,
+    /// Before how many of 1000 packets a sysctl changes.
+    changes: usize,
 }
 
 impl<'a> Scene<'a> {
@@ -241,7 +273,8 @@ impl<'a> Scene<'a> {
         }
         let (memory, steps) = (Memory::default(), Vec::new());
         let unrouted = settings.unrouted.then_some(UNREACHABLE_BURST);
-        Self { plan, memory, steps, begun: 0, unrouted, spoilt, scattered }
+        let changes = random.pick([0, 0, 0, 20]);
+        Self { plan, memory, steps, begun: 0, unrouted, spoilt, scattered, changes }
     }
 
     /// The kernel tells a station only of its first few packets that they have no route.
@@ -257,12 +290,26 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// What is more likely to go wrong comes more often.
+    fn protocol(&self, random: &mut Random) -> Protocol {
+        let protocols = &self.plan.protocols;
+        let all: usize = protocols.iter().map(|protocol| protocol.weight()).sum();
+        let mut drawn = random.below(all);
+        for protocol in protocols {
+            match drawn.checked_sub(protocol.weight()) {
+                Some(rest) => drawn = rest,
+                None => return *protocol,
+            }
+        }
+        Protocol::Tcp
+    }
+
     fn open(&mut self, random: &mut Random) -> (usize, Box<dyn Flow>) {
         let v6 = match self.plan.families {
             [true, true] => random.chance(40),
             [_, v6] => v6,
         };
-        let protocol = random.choose(&self.plan.protocols).copied().unwrap_or(Protocol::Tcp);
+        let protocol = self.protocol(random);
         let flow: Box<dyn Flow> = match protocol {
             Protocol::Tcp => Box::new(tcp::Connection::open(random, v6)),
             Protocol::Udp => Box::new(udp::Exchange::open(random, v6, false)),
@@ -279,6 +326,16 @@ impl<'a> Scene<'a> {
         };
         self.begun += 1;
         (self.begun, flow)
+    }
+
+    /// What may happen between two packets.
+    fn interrupt(&self, random: &mut Random, step: &mut Step) {
+        if random.rarely(self.changes) {
+            step.changes.push(Settings::change(random));
+        }
+        if self.plan.expiry && self.steps.len() % BURST == BURST - 1 {
+            step.pause = PAUSE;
+        }
     }
 
     fn hear(&mut self, flow: usize, said: Said, random: &mut Random) {
@@ -303,8 +360,11 @@ impl<'a> Scene<'a> {
             true => fragment::scatter(random, &bytes),
             false => vec![bytes],
         };
-        let steps =
-            pieces.into_iter().map(|bytes| Step { from, bytes, flow, pause: Duration::ZERO });
+        let mut steps = pieces.into_iter().map(|bytes| Step::new(from, bytes, flow));
+        if let Some(mut step) = steps.next() {
+            self.interrupt(random, &mut step);
+            self.steps.push(step);
+        }
         self.steps.extend(steps);
     }
 }

@@ -68,6 +68,7 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
                 "--packets" => options.until = Until::Packets(value.parse()?),
                 "--seed" => options.seed = value.parse()?,
                 "--length" => options.plan.packets = value.parse()?,
+                "--expiry" => options.plan.expiry = *value == "yes",
                 "--spoilt" => options.plan.spoilt = *value != "no",
                 "--keep" => options.keep = Some((*value).to_owned()),
                 "--family" => options.plan.families = [*value != "6", *value != "4"],

@@ -122,15 +122,15 @@ fn options(random: &mut Random) -> Vec<u8> {
             // Stream id, security.
             10 => &[136, 4, 0, 1],
             11 => &[130, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            12 => &[random.pick([25, 94, 158, 205]), random.byte(), random.byte(), random.byte()],
+            12 => &[random.pick([25, 94, 158, 205]), random.pick([0, 1, 4, 4, 60]), 9, 9],
             _ => &[random.pick([7, 68, 131, 148, 25, 255])],
         };
         if options.len() + option.len() > 40 {
             break;
         }
         options.extend_from_slice(option);
-        // An error tells the source route back.
-        if matches!(option, [131 | 137, ..]) {
+        // An error tells the source route back, and half an option takes its length from the next.
+        if matches!(option, [131 | 137, ..] | [7 | 25 | 68 | 148 | 255]) {
             break;
         }
     }

@@ -82,6 +82,31 @@ impl Settings {
         settings
     }
 
+    /// One that changes while connections live.
+    pub(super) fn change(random: &mut Random) -> (String, u64) {
+        const SWITCHES: [&str; 6] = [
+            "tcp_loose",
+            "tcp_be_liberal",
+            "tcp_ignore_invalid_rst",
+            "checksum",
+            "acct",
+            "timestamp",
+        ];
+        if random.chance(50) {
+            return (random.pick(SWITCHES).to_owned(), random.below(2) as u64);
+        }
+        let (name, usual) = random.pick(TIMEOUTS);
+        (name.to_owned(), random.pick([100, 500, usual.max(40)]))
+    }
+
+    /// So short that connections expire in the dialogue's pauses.
+    pub(super) fn draw_short_timeouts(&mut self, random: &mut Random) {
+        self.sysctls.retain(|(name, _)| !TIMEOUTS.iter().any(|(timeout, _)| timeout == name));
+        for (name, _) in TIMEOUTS {
+            self.set(name, random.pick([1, 2, 3]));
+        }
+    }
+
     /// Long enough that nothing expires while the dialogue runs.
     fn draw_timeouts(&mut self, random: &mut Random) {
         for (name, usual) in TIMEOUTS {

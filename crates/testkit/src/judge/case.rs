@@ -1,7 +1,8 @@
 //! A dialogue on which the sides once differed, as a file that is replayed for ever.
 //!
-//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `mtu N`, `pause MILLISECONDS`, and one a packet,
-//! `lan`, `wan` or `local` with its bytes in hexadecimal. What follows a `#` is for people.
+//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `mtu N`, then one a packet, `lan`, `wan` or `local`
+//! with its bytes in hexadecimal, and between packets `pause MILLISECONDS` and `change NAME VALUE` of a
+//! sysctl. What follows a `#` is for people.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -26,7 +27,10 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
     if let Some(mtu) = mtu {
         let _ = writeln!(text, "mtu {mtu}");
     }
-    for Step { from, bytes, pause, .. } in &dialogue.steps {
+    for Step { from, bytes, pause, changes, .. } in &dialogue.steps {
+        for (name, value) in changes {
+            let _ = writeln!(text, "change {name} {value}");
+        }
         if *pause != Duration::ZERO {
             let _ = writeln!(text, "pause {}", pause.as_millis());
         }
@@ -48,24 +52,25 @@ const fn name(port: Port) -> &'static str {
 /// Reads the text of a case; the error names the line.
 pub fn read(text: &str) -> Result<Dialogue, String> {
     let mut dialogue = Dialogue { settings: Settings::default(), steps: Vec::new() };
-    let mut pause = Duration::ZERO;
+    let mut next = Step::new(Port::Lan, Vec::new(), 0);
     for (number, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();
-        let understood = take(&mut dialogue, &mut pause, &words);
+        let understood = take(&mut dialogue, &mut next, &words);
         understood.ok_or_else(|| format!("line {}: not understood: {line}", number + 1))?;
     }
     Ok(dialogue)
 }
 
-fn take(dialogue: &mut Dialogue, pause: &mut Duration, words: &[&str]) -> Option<()> {
+fn take(dialogue: &mut Dialogue, next: &mut Step, words: &[&str]) -> Option<()> {
     let settings = &mut dialogue.settings;
     match *words {
         [] => {}
         ["sysctl", name, value] => settings.sysctls.push((name.to_owned(), value.parse().ok()?)),
         ["unrouted"] => settings.unrouted = true,
         ["mtu", mtu] => settings.mtu = Some(mtu.parse().ok()?),
-        ["pause", milliseconds] => *pause = Duration::from_millis(milliseconds.parse().ok()?),
+        ["pause", milliseconds] => next.pause = Duration::from_millis(milliseconds.parse().ok()?),
+        ["change", name, value] => next.changes.push((name.to_owned(), value.parse().ok()?)),
         [from, ref hex @ ..] => {
             let from = match from {
                 "lan" => Port::Lan,
@@ -74,8 +79,8 @@ fn take(dialogue: &mut Dialogue, pause: &mut Duration, words: &[&str]) -> Option
                 _ => return None,
             };
             let bytes = bytes(hex.first().copied().unwrap_or_default())?;
-            let pause = std::mem::take(pause);
-            dialogue.steps.push(Step { from, bytes, flow: 0, pause });
+            let empty = Step::new(Port::Lan, Vec::new(), 0);
+            dialogue.steps.push(Step { from, bytes, ..std::mem::replace(next, empty) });
         }
     }
     Some(())
@@ -97,6 +102,7 @@ mod tests {
             let mut dialogue = Dialogue::generate(seed, &Plan::default());
             if let Some(step) = dialogue.steps.get_mut(3) {
                 step.pause = Duration::from_millis(1300);
+                step.changes.push(("tcp_loose".to_owned(), 0));
             }
             let text = write(&dialogue, "two lines\nof words");
             dialogue.steps.iter_mut().for_each(|step| step.flow = 0);

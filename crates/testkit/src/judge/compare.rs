@@ -65,6 +65,8 @@ struct Notes<'a> {
 
 impl Notes<'_> {
     fn packet(&mut self, theirs: &Fate, ours: &Fate) {
+        self.all_told("expired", &theirs.expired, &ours.expired);
+        self.left("what left in vain", &theirs.given_up, &ours.given_up);
         self.that("state", &theirs.state, &ours.state);
         self.that("direction", &theirs.direction, &ours.direction);
         if theirs.end != ours.end {
@@ -74,7 +76,7 @@ impl Notes<'_> {
         }
         self.reason(theirs, ours);
         self.all_told("events", &theirs.events, &ours.events);
-        self.left(&theirs.out, &ours.out);
+        self.left("what left", &theirs.out, &ours.out);
         self.that("the state of answers", &theirs.answers, &ours.answers);
     }
 
@@ -92,11 +94,11 @@ impl Notes<'_> {
         }
     }
 
-    fn left(&mut self, theirs: &[Left], ours: &[Left]) {
+    fn left(&mut self, what: &'static str, theirs: &[Left], ours: &[Left]) {
         if theirs != ours {
             let count = |left: &[Left]| left.iter().map(|left| left.by_host).collect::<Vec<_>>();
             let nature = format!("by host {:?} {:?}", count(theirs), count(ours));
-            self.note("what left", [format!("{theirs:?}"), format!("{ours:?}")], nature);
+            self.note(what, [format!("{theirs:?}"), format!("{ours:?}")], nature);
         }
     }
 
@@ -185,13 +187,19 @@ fn attributes(theirs: &Told, ours: &Told) -> String {
 
 /// Equal but for what differs with the clock.
 fn alike(theirs: &Told, ours: &Told) -> bool {
-    let same_clock = near(seconds(theirs), seconds(ours), TIMEOUT_SLACK.into())
+    near(seconds(theirs), seconds(ours), TIMEOUT_SLACK.into())
         && near(theirs.start, ours.start, CLOCK_SLACK)
         && near(theirs.stop, ours.stop, CLOCK_SLACK)
-        && near(theirs.told, ours.told, CLOCK_SLACK);
-    let timeless =
-        |told: &Told| Told { timeout: None, start: None, stop: None, told: None, ..told.clone() };
-    same_clock && timeless(theirs) == timeless(ours)
+        && near(theirs.told, ours.told, CLOCK_SLACK)
+        && timeless(theirs) == timeless(ours)
+}
+
+fn timeless(told: &Told) -> Told {
+    let mut told = told.clone();
+    if told.event == "DESTROY" {
+        told.present.remove("TIMEOUT");
+    }
+    Told { timeout: None, start: None, stop: None, told: None, ..told }
 }
 
 fn near(a: Option<u64>, b: Option<u64>, slack: u64) -> bool {
@@ -201,6 +209,11 @@ fn near(a: Option<u64>, b: Option<u64>, slack: u64) -> bool {
     }
 }
 
+/// The timeout told. A DESTROY tells none of 0, and which moment counts as 0 depends on the clock.
 fn seconds(told: &Told) -> Option<u64> {
-    told.timeout.map(u64::from)
+    let timeout = match told.event {
+        "DESTROY" => Some(told.timeout.unwrap_or(0)),
+        _ => told.timeout,
+    };
+    timeout.map(u64::from)
 }

@@ -32,6 +32,10 @@ pub(crate) struct Fate {
     pub(crate) end: End,
     /// The reasons given: the kernel's words or our code, see [`super::reasons`].
     pub(crate) reasons: Vec<String>,
+    /// What had ended by itself before it, sorted.
+    pub(crate) expired: Vec<Told>,
+    /// What had left by itself before it, sorted: errors about fragments that waited in vain.
+    pub(crate) given_up: Vec<Left>,
     /// What was told, in order.
     pub(crate) events: Vec<Told>,
     /// What left, in order, first all of `lan0`.
@@ -180,4 +184,13 @@ impl Numbers {
         };
         number
     }
+}
+
+/// Sorts what time alone has ended. The kernel tells it when it comes to look.
+pub(crate) fn without_order(mut expired: Vec<Told>) -> Vec<Told> {
+    for told in &mut expired {
+        told.told = told.told.map(|_| 0);
+    }
+    expired.sort();
+    expired
 }

@@ -9,7 +9,9 @@ use stateward_engine::route::{Interface, InterfaceId, Network, Route, Routing};
 use stateward_engine::{Arrival, At, By, Config, Emitted, Engine, From, Outcome, Verdict, Why};
 
 use super::coverage::{Coverage, Known};
-use super::heard::{End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece};
+use super::heard::{
+    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, without_order,
+};
 use crate::dialogue::{Dialogue, Port, Settings, Step};
 
 const LAN: InterfaceId = InterfaceId(0);
@@ -49,6 +51,17 @@ impl Side<'_> {
             Port::Wan => stateward_engine::Port::Interface(WAN),
             Port::Local => stateward_engine::Port::Local,
         };
+        for (name, value) in &step.changes {
+            set(engine.tracker_mut().sysctls_mut(), name, *value);
+        }
+        engine.handle_timeout(now);
+        let (mut ended, mut given_up) = (Vec::new(), Vec::new());
+        engine.take_events(&mut ended);
+        engine.take_emitted(&mut given_up);
+        let mut given_up: Vec<Left> = given_up.iter().filter_map(left).collect();
+        given_up.sort();
+        let numbers = &mut self.numbers;
+        let expired = ended.iter().filter_map(|event| event_told(event, numbers)).collect();
         let mut bytes = step.bytes.clone();
         let outcome = engine.process(&mut Arrival { port, bytes: &mut bytes, now }, From::Wire);
         self.coverage.after(&step.bytes, &outcome, &mut self.known);
@@ -60,12 +73,13 @@ impl Side<'_> {
         if is_piece(&step.bytes) {
             blank_fragment_ids(&mut out);
         }
-        let numbers = &mut self.numbers;
         Fate {
             state: outcome.state.map(CtState::name),
             direction: outcome.connection.map(|connection| connection.direction.name()),
             end: end(&outcome),
             reasons: reason(&outcome).into_iter().collect(),
+            expired: without_order(expired),
+            given_up,
             events: events.iter().filter_map(|event| event_told(event, numbers)).collect(),
             out,
             answers: emitted.iter().filter_map(answer).collect(),
@@ -77,8 +91,7 @@ impl Side<'_> {
 fn engine(settings: &Settings) -> Engine {
     let mut sysctls = Sysctls { acct: true, max: 65_536, ..Sysctls::default() };
     for (name, value) in &settings.sysctls {
-        let set = sysctls.set(&format!("nf_conntrack_{name}"), &value.to_string());
-        assert_eq!(set, Ok(()), "a sysctl that the kernel has: {name}={value}");
+        set(&mut sysctls, name, *value);
     }
     let interface = |name: &str, addresses: [&str; 2], mtu| Interface {
         name: name.to_owned(),
@@ -110,6 +123,11 @@ fn reason(outcome: &Outcome) -> Option<String> {
     }
 }
 
+fn set(sysctls: &mut Sysctls, name: &str, value: u64) {
+    let set = sysctls.set(&format!("nf_conntrack_{name}"), &value.to_string());
+    assert_eq!(set, Ok(()), "a sysctl that the kernel has: {name}={value}");
+}
+
 fn answer(emitted: &Emitted) -> Option<&'static str> {
     match emitted.by {
         By::Packet => None,
@@ -138,12 +156,14 @@ fn out(outcome: &Outcome, bytes: Vec<u8>, emitted: &[Emitted]) -> Vec<Left> {
     {
         out.push(Left::new(port(to), false, bytes));
     }
-    out.extend(emitted.iter().filter_map(|emitted| {
-        let by_host = emitted.by != By::Packet;
-        Some(Left::new(port(emitted.interface?), by_host, emitted.bytes.clone()))
-    }));
+    out.extend(emitted.iter().filter_map(left));
     out.sort_by_key(|left| left.port != Port::Lan);
     out
+}
+
+fn left(emitted: &Emitted) -> Option<Left> {
+    let by_host = emitted.by != By::Packet;
+    Some(Left::new(port(emitted.interface?), by_host, emitted.bytes.clone()))
 }
 
 fn port(interface: InterfaceId) -> Port {

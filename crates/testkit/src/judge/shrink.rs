@@ -100,6 +100,13 @@ impl Shrinker<'_> {
             dialogue.settings.sysctls.remove(place);
             self.attempt(dialogue)?;
         }
+        for place in 0..self.best.dialogue.steps.len() {
+            let mut dialogue = self.best.dialogue.clone();
+            let Some(step) = dialogue.steps.get_mut(place) else { break };
+            if !std::mem::take(&mut step.changes).is_empty() {
+                self.attempt(dialogue)?;
+            }
+        }
         let mut dialogue = self.best.dialogue.clone();
         dialogue.settings.unrouted = false;
         dialogue.settings.mtu = None;

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::heard::{End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece};
+use super::heard::{
+    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, without_order,
+};
 use crate::dialogue::{Dialogue, Port, Settings};
 use crate::kernel;
 use crate::kernel::{
@@ -24,6 +26,8 @@ pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
             when += step.pause;
             steps.push(Step::SleepUntil(when));
         }
+        let changes = step.changes.iter().map(named);
+        steps.extend(changes.map(|(name, value)| Step::Sysctl(name, value)));
         steps.push(Step::Packet { from: port(step.from), bytes: step.bytes.clone() });
     }
     Scenario {
@@ -55,44 +59,68 @@ const fn port(port: Port) -> kernel::Port {
     }
 }
 
+/// What the kernel did with one packet.
+struct Seen<'a> {
+    from: kernel::Port,
+    bytes: &'a [u8],
+    seen: &'a Observation,
+    /// Events that no packet caused, since the packet before.
+    expired: Vec<&'a Event>,
+    /// What left meanwhile.
+    given_up: Vec<Left>,
+}
+
 /// Nanoseconds since 1970 at which the kernel saw each packet of the dialogue.
 pub(super) fn instants(outcome: &Outcome, scenario: &Scenario) -> Vec<u64> {
     let start = outcome.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    packets(outcome, scenario).map(|(_, seen)| (start + seen.begun).as_nanos() as u64).collect()
+    let packets = packets(outcome, scenario).into_iter();
+    packets.map(|packet| (start + packet.seen.begun).as_nanos() as u64).collect()
 }
 
-fn packets<'a>(
-    outcome: &'a Outcome,
-    scenario: &'a Scenario,
-) -> impl Iterator<Item = ((kernel::Port, &'a [u8]), &'a Observation)> {
-    let steps = scenario.steps.iter().zip(&outcome.observations);
-    steps.filter_map(|(step, seen)| match step {
-        Step::Packet { from, bytes } => Some(((*from, bytes.as_slice()), seen)),
-        _ => None,
-    })
+fn packets<'a>(outcome: &'a Outcome, scenario: &'a Scenario) -> Vec<Seen<'a>> {
+    let mut packets = Vec::new();
+    let (mut expired, mut given_up) = (Vec::new(), Vec::new());
+    for (step, seen) in scenario.steps.iter().zip(&outcome.observations) {
+        expired.extend(&seen.expired);
+        match step {
+            Step::Packet { from, bytes } => {
+                let expired = std::mem::take(&mut expired);
+                let given_up = std::mem::take(&mut given_up);
+                packets.push(Seen { from: *from, bytes, seen, expired, given_up });
+            }
+            _ => {
+                expired.extend(&seen.events);
+                given_up.extend(out(seen, false));
+            }
+        }
+    }
+    packets
 }
 
 /// What the kernel did.
 pub(super) fn heard(outcome: &Outcome, scenario: &Scenario) -> Heard {
     let mut numbers = Numbers::default();
-    let packets =
-        packets(outcome, scenario).map(|(step, seen)| fate(seen, step, &mut numbers)).collect();
+    let packets = packets(outcome, scenario).iter().map(|seen| fate(seen, &mut numbers)).collect();
     let mut table: Vec<Told> = outcome.table.iter().map(|entry| told(entry, "")).collect();
     table.sort();
     Heard { packets, table, statistics: outcome.statistics.clone() }
 }
 
-fn fate(seen: &Observation, (port, packet): (kernel::Port, &[u8]), numbers: &mut Numbers) -> Fate {
+fn fate(packet: &Seen<'_>, numbers: &mut Numbers) -> Fate {
+    let Seen { from, bytes, seen, expired, given_up } = packet;
+    let expired = expired.iter().filter_map(|event| event_told(event, numbers)).collect();
+    let mut given_up = given_up.clone();
+    given_up.sort();
     let events = seen.events.iter().filter_map(|event| event_told(event, numbers)).collect();
     // What is refused on arrival has no walk; the first is that of the host's answer then.
-    let from_host = port == kernel::Port::Local;
+    let from_host = *from == kernel::Port::Local;
     let is_own = |walk: &&Walk| walk.hooks().first() == Some(&Hook::Prerouting) || from_host;
     let own = seen.walks.first().filter(is_own);
     // What the host tells itself does not leave.
     let left = |walk: usize| seen.out.iter().any(|out| out.walk == Some(walk));
     let answers = seen.walks.iter().enumerate().skip(usize::from(own.is_some()));
     let mut out = out(seen, own.is_some());
-    if is_piece(packet) {
+    if is_piece(bytes) {
         blank_fragment_ids(&mut out);
     }
     Fate {
@@ -100,6 +128,8 @@ fn fate(seen: &Observation, (port, packet): (kernel::Port, &[u8]), numbers: &mut
         direction: own.and_then(Walk::direction).map(direction),
         end: own.map_or(End::Refused, |walk| end(walk, seen)),
         reasons: seen.invalid().iter().map(|words| words.to_string()).collect(),
+        expired: without_order(expired),
+        given_up,
         events,
         out,
         answers: answers.filter(|(n, _)| left(*n)).map(|(_, walk)| answer(walk)).collect(),
