@@ -80,6 +80,10 @@ impl Engine {
             return;
         }
         let to = packet.source();
+        // RFC 4443, 2.4: an anycast address does not name one sender.
+        if self.network.is_anycast(to) {
+            return;
+        }
         let Some(interface) = self.network.route_back(to, walker.port) else { return };
         // RFC 4443, 2.2: an IPv6 router speaks from where the packet came in.
         let speaks = match walker.port {
@@ -131,14 +135,14 @@ impl Engine {
 
 /// RFC 1122, 3.2.2: no errors about errors, later fragments, or packets that nobody sent.
 fn may_be_told(packet: &Packet<'_>) -> bool {
-    /// RFC 1122 knows no types above; they may be errors.
+    /// Of those up to here only questions and answers may be told about; above there may be errors.
     const LAST_TYPE: u8 = 18;
     let upper = packet.upper().map(|upper| upper.protocol);
     let kind = packet.l4().first().copied();
     let is_error = match (packet.family(), upper) {
         (Family::V4, None) => true,
         (Family::V4, Some(protocol::ICMP)) => {
-            kind.is_none_or(|kind| matches!(kind, 3 | 4 | 5 | 11 | 12) || kind > LAST_TYPE)
+            kind.is_none_or(|kind| !matches!(kind, 0 | 8 | 13..=LAST_TYPE))
         }
         (Family::V6, Some(protocol::ICMPV6)) => kind.is_none_or(|kind| kind < 128),
         _ => false,

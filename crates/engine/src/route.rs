@@ -230,6 +230,16 @@ impl Network {
         self.own.contains(&address)
     }
 
+    /// Whether an address is ours without being an interface's: IPv6's subnet-router anycast.
+    pub(crate) fn is_anycast(&self, address: IpAddr) -> bool {
+        let named =
+            |interface: &Interface| interface.addresses.iter().any(|known| known.addr() == address);
+        self.routing != Routing::Off
+            && address.is_ipv6()
+            && self.is_own(address)
+            && !self.interfaces.iter().any(named)
+    }
+
     /// Whether a destination is all of a link.
     pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
         matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || self.broadcast.contains(&v4))

@@ -47,7 +47,8 @@ fn dialogue(file: &Path) -> Dialogue {
         }
         let from = port(packet.source());
         let bytes = packet.bytes().to_vec();
-        steps.push(Step { from, bytes, flow: 0, pause: Duration::ZERO });
+        let (pause, changes) = (Duration::ZERO, Vec::new());
+        steps.push(Step { from, bytes, flow: 0, pause, changes });
     }
     Dialogue { settings: Settings::default(), steps }
 }
