@@ -113,7 +113,8 @@ fn cut_packets_and_later_fragments_are_unverifiable() {
     let mut later = bytes.clone();
     later[7] = 1;
     later[10..12].copy_from_slice(&[0, 0]);
-    assert_eq!(verdict(&later), Verification::Unverifiable);
+    let packet = Packet::parse_cut(&later).unwrap();
+    assert_eq!(verify_transport(&packet, protocol::TCP), Verification::Unverifiable);
 }
 
 #[test]
