@@ -7,20 +7,30 @@ use check::inspect;
 use wasmi::{Engine, Linker, Module, Store};
 
 /// One function of each part that must be in the module, so that an empty one proves nothing.
-const MUST_HOLD: [&str; 14] = [
+const MUST_HOLD: [&str; 24] = [
     "stateward_engine::engine::Engine::process_burst",
     "stateward_engine::walk::",
+    "stateward_engine::route::",
+    "stateward_engine::options::",
     "stateward_engine::defrag::ipv4::",
     "stateward_engine::defrag::ipv6::",
     "stateward_engine::defrag::cut::",
+    "stateward_engine::pieces::",
     "stateward_engine::host::",
     "stateward_conntrack::tracker::Tracker::track_from",
+    "stateward_conntrack::tracker::announce::",
+    "stateward_conntrack::expect::Expectations",
     "stateward_conntrack::table::Table",
+    "stateward_conntrack::wheel::",
     "stateward_conntrack::tcp::",
+    "stateward_conntrack::udp::",
     "stateward_conntrack::sctp::",
     "stateward_conntrack::gre::",
+    "stateward_conntrack::icmp::",
     "stateward_conntrack::icmpv6::",
     "stateward_conntrack::tell::",
+    "stateward_conntrack::text::expect::",
+    "stateward_conntrack::text::save::",
     "stateward_wire::checksum::",
 ];
 

@@ -13,7 +13,13 @@
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use stateward_conntrack::{Instant, NANOS_PER_SECOND, Sysctls};
+use stateward_conntrack::expect::{Announcement, ExpectClass, ExpectFlags, ExpectMask, Identical};
+use stateward_conntrack::text::{
+    DumpLine, EventLine, ExpectLine, ExpectProcLine, Output, ProcLine, SaveLine,
+};
+use stateward_conntrack::{
+    EventKind, Flow, Instant, L4Key, NANOS_PER_SECOND, Sysctls, Tuple, Zone,
+};
 use stateward_engine::route::{Interface, InterfaceId, Network, Route, Routing};
 use stateward_engine::{Arrival, Config, Emitted, Engine, From, Outcome, Port};
 use stateward_wire::compose::{self, Icmp, Tcp};
@@ -25,6 +31,7 @@ pub extern "C" fn drive() -> u64 {
     [true, false].into_iter().fold(FNV_START, |digest, routing| {
         let mut drive = Drive::new(routing, digest);
         drive.conversations();
+        drive.expectations();
         drive.fragments();
         drive.hostile();
         drive.crowd();
@@ -172,6 +179,36 @@ impl Drive {
         self.send(LAN, compose::sctp(left, right, 99, &plain(14)));
     }
 
+    /// A connection that another one announces, and one more that never comes.
+    fn expectations(&mut self) {
+        let (left, right) = (end(LEFT[0], 2_000), end(RIGHT[0], 69));
+        self.send(LAN, compose::udp(left, right, b"read request"));
+        let Some(master) = self.engine.tracker().dump().last() else { return };
+        for port in [2_000, 2_001] {
+            let l4 = L4Key::Ports { source: 0, destination: port };
+            let (source, destination) = (address(RIGHT[0]), address(LEFT[0]));
+            let tuple = Tuple::new(source, destination, protocol::UDP, l4, Zone::DEFAULT);
+            let Some(tuple) = tuple else { return };
+            let announcement = Announcement {
+                tuple,
+                mask: ExpectMask::ADDRESS,
+                class: ExpectClass { number: 0, name: "", max_expected: 2, timeout: 30 },
+                flags: ExpectFlags::default(),
+                helper: "tftp",
+                assigns: Some("tftp"),
+                nat: None,
+                identical: Identical::OfMaster,
+            };
+            let mut flow = Flow::Confirmed(master.id);
+            let announced = self.engine.tracker_mut().expect(&mut flow, announcement);
+            self.say(format_args!("{announced:?}"));
+        }
+        self.dump();
+        self.send(WAN, compose::udp(end(RIGHT[0], 5_555), end(LEFT[0], 2_000), b"data"));
+        self.dump();
+        self.wait(31);
+    }
+
     /// Packets that are cut on their way out, that come in pieces, and that never become whole.
     fn fragments(&mut self) {
         for family in 0..2 {
@@ -205,6 +242,15 @@ impl Drive {
         for (at, value) in [(0, 0x4f), (0, 0x75), (3, 200), (8, 1), (16, 224), (12, 127), (27, 1)] {
             let mut bytes = whole.clone();
             bytes[at] = value;
+            refresh_header_checksum(&mut bytes);
+            self.send(LAN, bytes);
+        }
+        // Router alert; a source route that leads nowhere.
+        for option in [[148, 4, 0, 0], [131, 3, 4, 0]] {
+            let mut bytes = whole.clone();
+            bytes.splice(20..20, option);
+            bytes[0] = 0x46;
+            bytes[3] += 4;
             refresh_header_checksum(&mut bytes);
             self.send(LAN, bytes);
         }
@@ -270,13 +316,23 @@ impl Drive {
         }
         for event in events {
             self.say(format_args!("{event:?}"));
+            self.say(format_args!("{}", EventLine { event: &event, output: OUTPUT }));
         }
     }
 
     fn dump(&mut self) {
         let records: Vec<_> = self.engine.tracker().dump().collect();
-        for record in records {
+        let now = self.now;
+        for record in &records {
             self.say(format_args!("{record:?}"));
+            self.say(format_args!("{}", DumpLine { record, now, uses: 1, output: OUTPUT }));
+            self.say(format_args!("{}", ProcLine { record, now, uses: 2 }));
+            self.say(format_args!("{}", SaveLine { kind: EventKind::New, record }));
+        }
+        let expected: Vec<_> = self.engine.tracker().expectations().iter().cloned().collect();
+        for expectation in &expected {
+            self.say(format_args!("{}", ExpectLine { expectation, now, timestamp: true }));
+            self.say(format_args!("{}", ExpectProcLine { expectation, now }));
         }
         let statistics = format!("{:?}", self.engine.tracker().statistics());
         self.say(format_args!("{statistics}"));
@@ -291,6 +347,10 @@ impl Drive {
         }
     }
 }
+
+/// Everything that a line can hold.
+const OUTPUT: Output<'static> =
+    Output { timestamp: true, extended: true, id: true, ktimestamp: true, labels: None };
 
 const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
 
@@ -311,7 +371,8 @@ fn router() -> Network {
 }
 
 fn refresh_header_checksum(packet: &mut [u8]) {
-    let Some(header) = packet.first_chunk_mut::<20>() else { return };
+    let length = usize::from(packet[0] & 15) * 4;
+    let Some(header) = packet.get_mut(..length) else { return };
     header[10..12].fill(0);
     let sum = stateward_wire::checksum::of(header);
     header[10..12].copy_from_slice(&sum.to_be_bytes());
