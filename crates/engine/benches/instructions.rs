@@ -87,28 +87,28 @@ fn handle(mut work: Work, burst: usize) -> Work {
 }
 
 #[library_benchmark]
-#[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(1_900))]
-#[bench::tcp_v6(args = (Kind::TcpV6), setup = established, config = at_most(2_350))]
-#[bench::udp(args = (Kind::Udp), setup = established, config = at_most(1_500))]
+#[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(1_600))]
+#[bench::tcp_v6(args = (Kind::TcpV6), setup = established, config = at_most(1_800))]
+#[bench::udp(args = (Kind::Udp), setup = established, config = at_most(1_250))]
 fn established_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }
 
 #[library_benchmark]
-#[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(2_250))]
+#[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(1_600))]
 fn established_one_by_one(work: Work) -> Work {
     handle(work, 1)
 }
 
 #[library_benchmark]
-#[bench::tcp(args = (Kind::Tcp), setup = beginning, config = at_most(2_850))]
-#[bench::udp(args = (Kind::Udp), setup = beginning, config = at_most(2_400))]
+#[bench::tcp(args = (Kind::Tcp), setup = beginning, config = at_most(2_500))]
+#[bench::udp(args = (Kind::Udp), setup = beginning, config = at_most(2_000))]
 fn new_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }
 
 #[library_benchmark]
-#[bench::tcp(args = (Kind::Tcp), setup = stray, config = at_most(2_500))]
+#[bench::tcp(args = (Kind::Tcp), setup = stray, config = at_most(2_350))]
 fn invalid_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }
