@@ -8,29 +8,36 @@
 //! 2. no two connections share a tuple;
 //! 3. a packet's connection can be looked up, and has the packet's addresses;
 //! 4. what ends, is doubted, or is INVALID says why;
-//! 5. the events told so far rebuild the dump;
+//! 5. the events told so far rebuild the dump, and what is expected; all of it can be printed;
 //! 6. timers that ran leave nothing due;
 //! 7. what leaves can be parsed, and fits its link;
+//! 8. what is expected is within its limit, and its master lives;
 //!
 //! and in the end
 //!
-//! 8. the same packets in bursts came to the same outcomes, events, packets and table;
-//! 9. when all timeouts have passed, nothing is left.
+//! 9. the same packets in bursts came to the same outcomes, events, packets and table;
+//! 10. when all timeouts have passed, nothing is left.
 
 mod machine;
 mod shape;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fmt::Display;
 
 use arbitrary::{Arbitrary, Unstructured};
+use stateward_conntrack::expect::{ExpectId, Expectation};
+use stateward_conntrack::text::{
+    DumpLine, EventLine, ExpectLine, ExpectProcLine, Output, ProcLine, SaveLine,
+};
 use stateward_conntrack::{
-    CtState, Event, EventKind, EventMode, Instant, NANOS_PER_SECOND, Record, Tuple,
+    CtState, Direction, Event, EventKind, EventMode, Flow, Instant, NANOS_PER_SECOND, Record,
+    Subject, Tuple,
 };
 use stateward_engine::{Arrival, By, Emitted, Engine, From, Outcome, Port, Verdict};
 use stateward_wire::Packet;
 
 use machine::{Door, Machine};
-use shape::Step;
+use shape::{Announce, Step};
 
 /// Steps after which a scenario has shown what it can.
 const STEPS: usize = 200;
@@ -78,6 +85,7 @@ impl Scenario {
             waiting: Vec::new(),
             burst,
             living: BTreeMap::new(),
+            expected: BTreeSet::new(),
             story: Story::default(),
         };
         for step in self.steps.iter().take(STEPS) {
@@ -104,6 +112,7 @@ struct Run<'a> {
     burst: usize,
     /// What the events make of the table.
     living: BTreeMap<u64, Tuple>,
+    expected: BTreeSet<ExpectId>,
     story: Story,
 }
 
@@ -116,6 +125,10 @@ impl Run<'_> {
                 self.process();
                 self.time_passes();
             }
+            Step::Announce(announce) => {
+                self.process();
+                self.announce(announce);
+            }
             Step::Handshake { .. } | Step::Association { .. } => {}
         }
         for (door, bytes) in step.packets(&self.history) {
@@ -127,10 +140,23 @@ impl Run<'_> {
         }
     }
 
+    fn announce(&mut self, announce: &Announce) {
+        let master = self.engine.tracker().dump().nth(announce.master.into());
+        let (Some(master), Some(announcement)) = (master, announce.announcement()) else { return };
+        let mut flow = Flow::Confirmed(master.id);
+        let tracker = self.engine.tracker_mut();
+        let before = tracker.expectations().count();
+        if let Err(refused) = tracker.expect(&mut flow, announcement) {
+            assert!(tracker.expectations().count() <= before && !refused.to_string().is_empty());
+        }
+        let Run { machine, engine, living, expected, story, .. } = self;
+        After { machine, engine, living, expected, story }.all();
+    }
+
     fn process(&mut self) {
         let mut waiting = std::mem::take(&mut self.waiting);
         let from = self.machine.from();
-        let Run { machine, engine, living, story, .. } = self;
+        let Run { machine, engine, living, expected, story, .. } = self;
         let doors: Vec<Door> = waiting.iter().map(|packet| packet.door).collect();
         let originals: Vec<Vec<u8>> = waiting.iter().map(|packet| packet.bytes.clone()).collect();
         let mut arrivals: Vec<Arrival<'_>> = waiting
@@ -139,11 +165,11 @@ impl Run<'_> {
             .collect();
         if let [arrival] = arrivals.as_mut_slice() {
             let outcome = engine.process(arrival, from);
-            let mut after = After { machine, engine, living, story };
+            let mut after = After { machine, engine, living, expected, story };
             after.packet(outcome, &originals[0]);
         } else {
             engine.process_burst(&mut arrivals, from, |engine, n, outcome| {
-                let mut after = After { machine, engine, living, story };
+                let mut after = After { machine, engine, living, expected, story };
                 after.packet(outcome, &originals[n]);
             });
         }
@@ -181,8 +207,25 @@ impl Run<'_> {
         }
         let next = self.engine.next_timeout();
         assert!(next.is_none_or(|next| next > self.engine.tracker().now()), "{next:?} is due");
-        let Run { machine, engine, living, story, .. } = self;
-        After { machine, engine, living, story }.all();
+        self.print();
+        let Run { machine, engine, living, expected, story, .. } = self;
+        After { machine, engine, living, expected, story }.all();
+    }
+
+    /// 5, the lines.
+    fn print(&self) {
+        let tracker = self.engine.tracker();
+        let now = tracker.now();
+        for record in &tracker.dump().collect::<Vec<_>>() {
+            check_line(&DumpLine { record, now, uses: 1, output: OUTPUT });
+            check_line(&ProcLine { record, now, uses: 2 });
+            check_line(&SaveLine { kind: EventKind::New, record });
+        }
+        for expectation in tracker.expectations().iter() {
+            assert!(expectation.deadline > now);
+            check_line(&ExpectLine { expectation, now, timestamp: true });
+            check_line(&ExpectProcLine { expectation, now });
+        }
     }
 
     fn end(mut self) -> Story {
@@ -197,6 +240,7 @@ impl Run<'_> {
             assert!(rounds < 100_000, "time passes and nothing ends");
         }
         assert_eq!(self.engine.tracker().count(), 0, "something lives for ever");
+        assert!(self.engine.tracker().expectations().is_empty());
         self.story
     }
 }
@@ -206,6 +250,7 @@ struct After<'a> {
     machine: &'a Machine,
     engine: &'a mut Engine,
     living: &'a mut BTreeMap<u64, Tuple>,
+    expected: &'a mut BTreeSet<ExpectId>,
     story: &'a mut Story,
 }
 
@@ -245,8 +290,8 @@ impl After<'_> {
             return;
         }
         let tuple = match connection.direction {
-            stateward_conntrack::Direction::Original => record.original,
-            stateward_conntrack::Direction::Reply => record.reply,
+            Direction::Original => record.original,
+            Direction::Reply => record.reply,
         };
         assert_eq!(tuple.source(), packet.source());
         assert_eq!(tuple.destination(), packet.destination());
@@ -256,7 +301,8 @@ impl After<'_> {
         let before = self.story.events.len();
         self.engine.take_events(&mut self.story.events);
         for event in &self.story.events[before..] {
-            follow(self.living, event);
+            follow(self.living, self.expected, event);
+            check_line(&EventLine { event, output: OUTPUT });
         }
         let before = self.story.emitted.len();
         self.engine.take_emitted(&mut self.story.emitted);
@@ -301,25 +347,59 @@ impl After<'_> {
             let dumped: BTreeMap<u64, Tuple> =
                 dump.iter().map(|record| (record.id.as_u64(), record.original)).collect();
             assert_eq!(&dumped, self.living, "the events tell of another table");
+            let expected: BTreeSet<ExpectId> =
+                tracker.expectations().iter().map(|expectation| expectation.id).collect();
+            assert_eq!(&expected, self.expected, "the events tell of other expectations");
+        }
+        self.check_expectations();
+    }
+
+    /// 8.
+    fn check_expectations(&self) {
+        let tracker = self.engine.tracker();
+        let all = tracker.expectations();
+        assert!(all.count() <= tracker.sysctls().expect_max as usize);
+        assert_eq!(all.is_empty(), all.count() == 0);
+        assert_eq!(all.iter().count(), all.count());
+        for expectation in all.iter() {
+            let master = tracker.get(expectation.master.id).expect("its master is gone");
+            assert_eq!(master.original, expectation.master.tuples[Direction::Original]);
+            assert!(all.of(expectation.master.id).any(|of| of.id == expectation.id));
         }
     }
 }
 
-/// The table as the events tell it.
-fn follow(living: &mut BTreeMap<u64, Tuple>, event: &Event) {
-    let Some(record) = event.connection() else { return };
+/// What is there as the events tell it.
+fn follow(living: &mut BTreeMap<u64, Tuple>, expected: &mut BTreeSet<ExpectId>, event: &Event) {
+    let record = match &event.subject {
+        Subject::Connection(record) => record,
+        Subject::Expectation(Expectation { id, .. }) => {
+            let changed = match event.kind {
+                EventKind::New => expected.insert(*id),
+                EventKind::Destroy => expected.remove(id),
+                EventKind::Update => false,
+            };
+            assert!(changed, "{event:?}");
+            return;
+        }
+    };
     let id = record.id.as_u64();
     match event.kind {
         EventKind::New => {
             assert_eq!(living.insert(id, record.original), None, "made twice: {event:?}");
         }
-        EventKind::Update => {
-            assert_eq!(living.get(&id), Some(&record.original), "{event:?}");
-        }
-        EventKind::Destroy => {
-            assert_eq!(living.remove(&id), Some(record.original), "{event:?}");
-        }
+        EventKind::Update => assert_eq!(living.get(&id), Some(&record.original), "{event:?}"),
+        EventKind::Destroy => assert_eq!(living.remove(&id), Some(record.original), "{event:?}"),
     }
+}
+
+/// Everything that a line can hold.
+const OUTPUT: Output<'static> =
+    Output { timestamp: true, extended: true, id: true, ktimestamp: true, labels: None };
+
+fn check_line(line: &dyn Display) {
+    let line = line.to_string();
+    assert!(!line.is_empty() && !line.contains('\n') && !line.ends_with(' '), "{line:?}");
 }
 
 /// How long nothing happens.

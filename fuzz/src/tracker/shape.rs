@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 
 use arbitrary::Arbitrary;
+use stateward_conntrack::expect::{Announcement, ExpectClass, ExpectFlags, ExpectMask, Identical};
+use stateward_conntrack::{L4Key, Tuple, Zone};
 use stateward_wire::compose::{self, Icmp, Tcp};
 use stateward_wire::{Packet, TcpFlags, checksum, protocol};
 
@@ -18,8 +20,51 @@ pub(crate) enum Step {
     Handshake { ends: Ends, scale: u8, ends_with: Option<bool> },
     /// An SCTP association is made, and perhaps shut down.
     Association { ends: Ends, shut: bool },
+    /// A connection announces another one.
+    Announce(Announce),
     /// Time passes, and the timers run.
     Wait(Wait),
+}
+
+/// What a helper would say.
+#[derive(Debug, Arbitrary)]
+pub(crate) struct Announce {
+    /// Which connection of the dump is the master.
+    pub(crate) master: u8,
+    ends: Ends,
+    udp: bool,
+    mask: u8,
+    flags: u8,
+    class: bool,
+    timeout: u8,
+    of_any_master: bool,
+}
+
+impl Announce {
+    pub(crate) fn announcement(&self) -> Option<Announcement> {
+        let [(source, source_port), (destination, port)] = self.ends.both();
+        let protocol = if self.udp { protocol::UDP } else { protocol::TCP };
+        let l4 = L4Key::Ports { source: source_port, destination: port };
+        Some(Announcement {
+            tuple: Tuple::new(source, destination, protocol, l4, Zone::DEFAULT)?,
+            mask: [ExpectMask::NONE, ExpectMask::ADDRESS, ExpectMask::EXACT]
+                [usize::from(self.mask % 3)],
+            class: ExpectClass {
+                number: self.class.into(),
+                name: "data",
+                max_expected: 2,
+                timeout: self.timeout.into(),
+            },
+            flags: ExpectFlags(u32::from(self.flags & 3)),
+            helper: "ftp",
+            assigns: self.class.then_some("ftp"),
+            nat: None,
+            identical: match self.of_any_master {
+                true => Identical::OfAnyMaster,
+                false => Identical::OfMaster,
+            },
+        })
+    }
 }
 
 impl Step {
@@ -35,7 +80,7 @@ impl Step {
                 shapes.into_iter().map(|(door, shape)| (door, shape.packet(&[]))).collect()
             }
             &Step::Association { ends, shut } => association(ends, shut),
-            Step::Wait(_) => Vec::new(),
+            Step::Announce(_) | Step::Wait(_) => Vec::new(),
         };
         shapes.into_iter().filter_map(|(door, bytes)| Some((door, bytes?))).collect()
     }
