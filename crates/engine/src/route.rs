@@ -30,6 +30,26 @@ pub struct Interface {
     pub addresses: Vec<IpNet>,
     /// The largest packet it carries, in bytes.
     pub mtu: u32,
+    /// What it is connected to.
+    pub link: Link,
+}
+
+/// Whether neighbours are looked for on a link.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Link {
+    /// ARP and neighbour discovery find them: each address has its solicited-node group.
+    #[default]
+    Ethernet,
+    /// There is one at the other end (a tunnel, the kernel's `NOARP`).
+    PointToPoint,
+}
+
+impl Interface {
+    /// An Ethernet interface that only its name is known of.
+    pub fn named(name: impl Into<String>) -> Self {
+        let name = name.into();
+        Interface { name, addresses: Vec::new(), mtu: 1500, link: Link::Ethernet }
+    }
 }
 
 /// A route.
@@ -180,9 +200,8 @@ impl Network {
 
     /// A network without routing, whose interfaces have names alone; `own` are this host's addresses.
     pub fn transparent(names: Vec<String>, own: impl IntoIterator<Item = IpAddr>) -> Network {
-        let interface = |name| Interface { name, addresses: Vec::new(), mtu: 1500 };
         Network {
-            interfaces: names.into_iter().map(interface).collect(),
+            interfaces: names.into_iter().map(Interface::named).collect(),
             own: own.into_iter().collect(),
             ..Network::default()
         }
@@ -216,7 +235,7 @@ impl Network {
         if let Some(id) = self.interface_named(name) {
             return id;
         }
-        self.interfaces.push(Interface { name: name.into(), addresses: Vec::new(), mtu: 1500 });
+        self.interfaces.push(Interface::named(name));
         InterfaceId(u16::try_from(self.interfaces.len() - 1).unwrap_or(u16::MAX))
     }
 
@@ -394,9 +413,7 @@ impl Network {
 
     fn input_v6(&self, destination: Ipv6Addr, ingress: InterfaceId) -> Decision {
         if destination.is_multicast() {
-            // All nodes, and as a router all routers, of the link.
-            let joined = matches!(destination.segments(), [0xff02, 0, 0, 0, 0, 0, 0, 1 | 2]);
-            return match joined {
+            return match self.has_joined(destination, ingress) {
                 true => Decision::Input,
                 false => Decision::Drop(RoutingDrop::Multicast),
             };
@@ -405,6 +422,29 @@ impl Network {
             return Decision::Input;
         }
         self.forward(self.route_back(destination.into(), Port::Interface(ingress)))
+    }
+
+    /// Whether an interface is of a group: all nodes, all routers, and where neighbours are looked
+    /// for the group of each of its own addresses (RFC 4291, 2.7.1) and of its networks' routers.
+    fn has_joined(&self, group: Ipv6Addr, ingress: InterfaceId) -> bool {
+        let routers = self.routing == Routing::Forwarding;
+        match group.segments() {
+            [0xff02, 0, 0, 0, 0, 0, 0, 1] => true,
+            [0xff02, 0, 0, 0, 0, 0, 0, 2] => routers,
+            [0xff02, 0, 0, 0, 0, 1, 0xff00..=0xffff, _] => {
+                let Some(interface) = self.interface(ingress) else { return false };
+                let asked = |own: Ipv6Addr| own.octets()[13..] == group.octets()[13..];
+                let solicits = |own: &IpNet| match own {
+                    IpNet::V6(own) => {
+                        let anycast = routers && own.prefix_len() < 127;
+                        asked(own.addr()) || (anycast && asked(own.network()))
+                    }
+                    IpNet::V4(_) => false,
+                };
+                interface.link == Link::Ethernet && interface.addresses.iter().any(solicits)
+            }
+            _ => false,
+        }
     }
 
     fn forward(&self, route: Option<InterfaceId>) -> Decision {
@@ -427,4 +467,32 @@ fn may_leave_link(source: Ipv6Addr) -> Result<(), RoutingDrop> {
         return Err(RoutingDrop::LinkLocalSource);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ethernet_interface_is_of_the_groups_in_which_its_addresses_are_asked_for() {
+        let network = |link, routing| {
+            let addresses = vec!["fd00:1::1:2345/64".parse().unwrap()];
+            let interface = Interface { addresses, link, ..Interface::named("lan0") };
+            Network::new(vec![interface], &[], routing)
+        };
+        let joined = |network: &Network, group: &str| {
+            network.input_v6(group.parse().unwrap(), InterfaceId(0)) == Decision::Input
+        };
+        let router = network(Link::Ethernet, Routing::Forwarding);
+        for group in ["ff02::1", "ff02::2", "ff02::1:ff01:2345", "ff02::1:ff00:0"] {
+            assert!(joined(&router, group), "{group}");
+        }
+        for group in ["ff02::3", "ff02::1:ff01:2346", "ff02::2:ff01:2345", "ff05::1:ff01:2345"] {
+            assert!(!joined(&router, group), "{group}");
+        }
+        let host = network(Link::Ethernet, Routing::Host);
+        assert!(joined(&host, "ff02::1:ff01:2345"));
+        assert!(!joined(&host, "ff02::1:ff00:0") && !joined(&host, "ff02::2"));
+        assert!(!joined(&network(Link::PointToPoint, Routing::Forwarding), "ff02::1:ff01:2345"));
+    }
 }

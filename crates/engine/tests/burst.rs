@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 use stateward_conntrack::{Event, EventMode, Instant, Record, Statistics};
-use stateward_engine::route::{Interface, Network, Routing};
+use stateward_engine::route::{Interface, Link, Network, Routing};
 use stateward_engine::{Arrival, Config, Emitted, Engine, From, InterfaceId, Outcome, Port};
 use stateward_wire::compose::{self, Icmp, Tcp};
 use stateward_wire::{TcpFlags, checksum};
@@ -179,6 +179,7 @@ fn engine() -> Engine {
         name: name.into(),
         addresses: addresses.map(net).to_vec(),
         mtu,
+        link: Link::Ethernet,
     };
     let interfaces = vec![
         interface("lan", ["10.0.0.1/24", "fd00:1::1/64"], 1500),

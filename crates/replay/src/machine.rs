@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use stateward_conntrack::{Span, SysctlError, Sysctls};
 use stateward_engine::defrag::Limits;
-use stateward_engine::route::{Interface, Network, Route, Routing};
+use stateward_engine::route::{Interface, Link, Network, Route, Routing};
 use stateward_engine::{self as engine, InterfaceId};
 
 use crate::config::{Config, ConfigError};
@@ -110,6 +110,7 @@ fn network(config: &Config) -> Network {
             name: known.name.clone(),
             addresses: known.addresses.clone(),
             mtu: known.mtu.unwrap_or(DEFAULT_MTU),
+            link: Link::Ethernet,
         })
         .collect();
     let number = |name: &str| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use stateward_conntrack::{
     CtState, Event, Instant, L4Key, ProtocolInfo, Record, Statistics, Sysctls, Tuple,
 };
-use stateward_engine::route::{Interface, InterfaceId, Network, Route, Routing};
+use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
 use stateward_engine::{Arrival, At, By, Config, Emitted, Engine, From, Outcome, Verdict, Why};
 
 use super::coverage::{Coverage, Known};
@@ -97,6 +97,7 @@ fn engine(settings: &Settings) -> Engine {
         name: name.to_owned(),
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
         mtu,
+        link: Link::PointToPoint,
     };
     let mtu = settings.mtu.map_or(1500, u32::from);
     let interfaces = vec![
