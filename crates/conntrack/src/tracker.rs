@@ -2,43 +2,52 @@
 //!
 //! [`Tracker::track`] (the kernel's `nf_conntrack_in`) classifies a packet where it enters:
 //!
-//! 1. timers that are due by the packet's time run;
-//! 2. ICMP errors are looked up by what they quote ([`crate::icmp`]);
-//! 3. the tuple is looked up in both directions; on a miss the packet may begin a connection, which
-//!    then belongs to the packet ([`Unconfirmed`]);
-//! 4. the protocol answers with an [`L4Decision`], and [`Tracker::apply`] turns it into timeout,
-//!    counters, status and collected events;
+//! 1. timers that are due by the packet's time run ([`timeout`]);
+//! 2. ICMP errors are looked up by what they quote ([`icmp_error`]);
+//! 3. the tuple is looked up in both directions; on a miss the packet may begin a connection
+//!    ([`begin`], in a full table after [`room`] was made), which then belongs to the packet
+//!    ([`Unconfirmed`](crate::Unconfirmed));
+//! 4. the protocol ([`protocols`]) answers with an [`L4Decision`], and [`Tracker::existing`] turns it
+//!    into timeout, counters, status and collected events ([`refresh`]);
 //! 5. the first answer sets SEEN_REPLY, after the protocol has seen the packet without it.
 //!
-//! [`Tracker::confirm`] (`nf_conntrack_confirm`) ends the way of a packet that nothing dropped: a new
-//! connection enters the table, collected events are told. A packet dropped in between leaves its
-//! connection's events collected, and a new connection is forgotten.
+//! [`Tracker::confirm`] (`nf_conntrack_confirm`, in [`confirm`]) ends the way of a packet that nothing
+//! dropped: a new connection enters the table, collected events are told ([`events`]). A packet
+//! dropped in between leaves its connection's events collected, and a new connection is forgotten.
 //!
 //! Nothing here reads a clock: `now` comes with each call, and a time that goes backwards counts as
 //! the latest one seen.
 
 mod announce;
+mod begin;
+mod confirm;
+mod events;
+mod icmp_error;
+mod protocols;
+mod refresh;
+mod room;
+mod timeout;
+mod tracked;
 
-use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::{Family, Packet, protocol};
-use zerocopy::transmute_mut;
 
 use crate::decision::{Accept, L4Decision};
-use crate::entry::{ConnId, Entry, Flags};
-use crate::event::{Event, EventKind, EventMask, Record, Subject, Timestamps};
-use crate::expect::{Expectation, Expectations, Log};
-use crate::icmp::Message;
+use crate::entry::ConnId;
+use crate::event::{Event, EventMask};
+use crate::expect::Expectations;
 use crate::index::{Place, Seed};
 use crate::memory::Arena;
-use crate::reason::{DropReason, Reason};
+use crate::reason::Reason;
 use crate::statistics::Statistics;
-use crate::status::{CtState, Direction, PerDir, Status};
-use crate::sysctl::{EventMode, Sysctls, span};
-use crate::table::{Extra, InsertError, Table, Unconfirmed};
-use crate::tell::{self, Telling};
-use crate::time::{Instant, Span};
+use crate::status::{CtState, Direction, Status};
+use crate::sysctl::Sysctls;
+use crate::table::{Table, Unconfirmed};
+use crate::time::Instant;
 use crate::tuple::{Tuple, Zone};
-use crate::{gre, icmp, icmpv6, sctp, tcp, udp};
+pub(crate) use protocols::L4Context;
+use protocols::l4_packet;
+use room::Pressure;
+pub use tracked::{Flow, Tracked};
 
 /// Where a packet meets the tracker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,100 +65,6 @@ pub enum Unfinished {
     Bad,
     /// Left to the sending host's network card: right, as in a capture made on that host.
     Good,
-}
-
-/// What a protocol may know of the connection and the packet's circumstances.
-pub(crate) struct L4Context<'a> {
-    pub(crate) sysctls: &'a Sysctls,
-    pub(crate) direction: Direction,
-    pub(crate) status: Status,
-    /// The packet begins the connection.
-    pub(crate) is_new: bool,
-    pub(crate) now: Instant,
-    /// What is left of the connection's timeout.
-    pub(crate) remaining: Span,
-    /// `None`: checksums are not verified.
-    verify: Option<Unfinished>,
-}
-
-impl L4Context<'_> {
-    /// Verifies a packet's checksum, if that is asked for.
-    #[inline]
-    pub(crate) fn verify_checksum(&self, packet: &Packet<'_>, protocol: u8) -> Result<(), Reason> {
-        match self.verify {
-            None => Ok(()),
-            Some(unfinished) => verify(packet, protocol, unfinished),
-        }
-    }
-}
-
-fn verify(packet: &Packet<'_>, protocol: u8, unfinished: Unfinished) -> Result<(), Reason> {
-    // Linux 6.18 sums UDP-Lite's pseudo-header with UDP's number.
-    let summed = if protocol == protocol::UDPLITE { protocol::UDP } else { protocol };
-    match verify_transport(packet, summed) {
-        Verification::Good | Verification::Zero | Verification::Unverifiable => Ok(()),
-        Verification::Unfinished if unfinished == Unfinished::Good => Ok(()),
-        Verification::Unfinished | Verification::Bad => Err(Reason::BadChecksum { protocol }),
-    }
-}
-
-/// The connection a packet belongs to.
-#[derive(Clone, PartialEq, Debug, Default)]
-pub enum Flow {
-    /// None: INVALID or UNTRACKED.
-    #[default]
-    None,
-    /// One in the table.
-    Confirmed(ConnId),
-    /// One that the packet began, and owns. Give it back with [`Tracker::forget`] when the packet is
-    /// dropped, and no packet allocates in steady state.
-    Unconfirmed(Box<Unconfirmed>),
-}
-
-/// What the tracker made of a packet.
-#[derive(Clone, PartialEq, Debug)]
-pub struct Tracked {
-    /// The state that rules see.
-    pub state: CtState,
-    /// The direction, when the packet belongs to a connection.
-    pub direction: Option<Direction>,
-    /// Why the packet is INVALID, or passes without being believed.
-    pub reason: Option<Reason>,
-    /// The packet began its connection.
-    pub began: bool,
-    /// Its connection.
-    pub flow: Flow,
-    /// What the connection fulfils, if it began with this packet: NAT and helpers go by it.
-    pub expectation: Option<Box<Expectation>>,
-    /// The packet must be dropped.
-    pub drop: Option<DropReason>,
-}
-
-impl Tracked {
-    fn invalid(reason: Reason) -> Tracked {
-        Tracked {
-            state: CtState::Invalid,
-            direction: None,
-            reason: Some(reason),
-            began: false,
-            flow: Flow::None,
-            expectation: None,
-            drop: None,
-        }
-    }
-
-    /// What a packet is before it is tracked.
-    pub const fn untracked() -> Tracked {
-        Tracked {
-            state: CtState::Untracked,
-            direction: None,
-            reason: None,
-            began: false,
-            flow: Flow::None,
-            expectation: None,
-            drop: None,
-        }
-    }
 }
 
 /// How a tracker is made.
@@ -173,9 +88,6 @@ impl Default for Config {
 /// Connections of a table without a limit (nf_conntrack_max 0): as many as fit in the kernel's
 /// largest default on any machine, 64 times over.
 const UNLIMITED: u32 = 1 << 24;
-
-/// Buckets that early drop looks at, as in the kernel.
-const EARLY_DROP_BUCKETS: usize = 8;
 
 /// One network namespace's connection tracking.
 pub struct Tracker {
@@ -241,12 +153,6 @@ impl Tracker {
         &mut self.sysctls
     }
 
-    /// Whether somebody listens to events: with nf_conntrack_events = 2, only connections that are
-    /// made meanwhile report any.
-    pub fn set_listening(&mut self, listening: bool) {
-        self.listening = listening;
-    }
-
     /// Counters.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
@@ -265,16 +171,6 @@ impl Tracker {
     /// The latest time seen.
     pub fn now(&self) -> Instant {
         self.now
-    }
-
-    /// Takes the events told so far, oldest first, leaving the given buffer in their place.
-    pub fn take_events(&mut self, into: &mut Vec<Event>) {
-        into.append(&mut self.events);
-    }
-
-    /// Whether there are events to take.
-    pub fn has_events(&self) -> bool {
-        !self.events.is_empty()
     }
 
     /// Works out where the connection of a packet would be, from the packet alone, and starts
@@ -296,69 +192,6 @@ impl Tracker {
     #[inline]
     pub fn approach_entry(&self, approach: &Approach) {
         self.table.prefetch_entry(approach.place);
-    }
-
-    /// Ends what has reached its deadline by `now`, in the order of the deadlines. The work is
-    /// bounded by the number of entries that end and by those whose deadline had been moved.
-    #[inline]
-    pub fn handle_timeout(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-        if self.table.is_due(self.now) || self.expectations.is_due(self.now) {
-            self.expire();
-        }
-        if self.pressure.is_some() {
-            self.relieve();
-        }
-    }
-
-    /// When [`Tracker::handle_timeout`] has something to do, at the earliest.
-    pub fn next_timeout(&self) -> Option<Instant> {
-        let relief = self.pressure.map(|pressure| pressure.next);
-        let deadlines = [self.table.next_deadline(), self.expectations.next_deadline(), relief];
-        deadlines.into_iter().flatten().min()
-    }
-
-    /// After early drop has failed, a pass over the whole table ends what can be spared while more
-    /// than 95 % of it is in use: what is not ASSURED, or is closing. The kernel's collector does
-    /// this when its turn comes, a second later at the earliest, and in slices; so does this.
-    #[inline(never)]
-    fn relieve(&mut self) {
-        const SLICE: usize = 256;
-        let Some(Pressure { next, cursor }) = self.pressure else { return };
-        if self.now < next {
-            return;
-        }
-        let enough = Tracker::capacity(self.sysctls.max) / 100 * 95;
-        let mut slots = self.table.slots_from(cursor);
-        let slice: [Option<u32>; SLICE] = core::array::from_fn(|_| slots.next());
-        drop(slots);
-        for slot in slice.into_iter().flatten() {
-            if self.table.count() > enough && self.can_spare(slot) {
-                self.unlink(slot, self.now);
-            }
-        }
-        let last = slice.last().copied().flatten();
-        self.pressure = last.map(|last| Pressure { next, cursor: last + 1 });
-    }
-
-    fn can_spare(&self, slot: u32) -> bool {
-        let Some(entry) = self.table.entry(slot) else { return false };
-        let closing = match entry.original.protocol {
-            protocol::TCP => tcp::TcpTrack::of(&entry.l4).state().is_closing(),
-            protocol::SCTP => sctp::SctpTrack::of(&entry.l4).state().is_closing(),
-            _ => false,
-        };
-        !entry.status.has(Status::ASSURED) || closing
-    }
-
-    #[inline(never)]
-    fn expire(&mut self) {
-        while let Some(slot) = self.table.pop_expired(self.now) {
-            let deadline = self.table.entry(slot).map_or(self.now, Entry::deadline);
-            self.expectations.expire(deadline, &mut self.events);
-            self.unlink(slot, deadline);
-        }
-        self.expectations.expire(self.now, &mut self.events);
     }
 
     /// Classifies a packet: see the module's essay.
@@ -446,63 +279,6 @@ impl Tracker {
         }
     }
 
-    /// ICMP errors and messages that are not tracked; `None` for what is looked up by its own tuple.
-    #[inline(never)]
-    fn track_icmp(
-        &mut self,
-        packet: &Packet<'_>,
-        protocol: u8,
-        verify: Option<Unfinished>,
-        zone: Zone,
-    ) -> Option<Tracked> {
-        let context = L4Context {
-            sysctls: &self.sysctls,
-            direction: Direction::Original,
-            status: Status::default(),
-            is_new: false,
-            now: self.now,
-            remaining: Span(0),
-            verify,
-        };
-        let message = match protocol {
-            protocol::ICMP => icmp::classify(&context, packet),
-            _ => icmpv6::classify(&context, packet),
-        };
-        let found = match message {
-            Ok(Message::Query) => return None,
-            Ok(Message::Untracked) => return Some(Tracked::untracked()),
-            Ok(Message::Error(quoted)) => {
-                let tuple = Tuple::of_embedded(&quoted, zone).and_then(|tuple| tuple.inverse());
-                tuple.ok_or(Reason::IcmpUnquotable).and_then(|tuple| self.related(packet, &tuple))
-            }
-            Err(reason) => Err(reason),
-        };
-        Some(found.unwrap_or_else(|reason| {
-            self.statistics.error += 1;
-            Tracked::invalid(reason)
-        }))
-    }
-
-    /// The connection that an ICMP error is about, by the answer to the packet it quotes.
-    fn related(&self, packet: &Packet<'_>, answer: &Tuple) -> Result<Tracked, Reason> {
-        let (slot, direction) = self.table.find(answer).ok_or(Reason::IcmpUnrelated)?;
-        let tuple = self.table.tuple(slot, direction).ok_or(Reason::IcmpUnrelated)?;
-        // Else anybody who can guess a connection could have a third host's packets pass as its.
-        if tuple.destination() != packet.destination() {
-            return Err(Reason::IcmpOuterDestination);
-        }
-        let id = self.table.id_of(slot).ok_or(Reason::IcmpUnrelated)?;
-        Ok(Tracked {
-            state: CtState::Related,
-            direction: Some(direction),
-            reason: None,
-            began: false,
-            flow: Flow::Confirmed(id),
-            expectation: None,
-            drop: None,
-        })
-    }
-
     /// A packet of a connection in the table, which it may end to begin the next.
     #[inline(always)]
     fn existing(
@@ -576,349 +352,6 @@ impl Tracker {
         self.statistics.invalid += 1;
         Tracked::invalid(reason)
     }
-
-    #[inline]
-    fn refresh(&mut self, slot: u32, direction: Direction, length: usize, accept: &Accept) {
-        let Some(entry) = self.table.entry_mut(slot) else { return };
-        if accept.events != EventMask::NONE {
-            entry.cache_event(accept.events);
-        }
-        if accept.assured && entry.status.set(Status::ASSURED) {
-            entry.cache_event(EventMask::ASSURED);
-        }
-        let Some(timeout) = accept.timeout else { return };
-        let fixed = entry.status.has(Status::FIXED_TIMEOUT);
-        let counts = entry.flags.has(Flags::ACCOUNTING);
-        if !fixed {
-            self.table.set_deadline(slot, self.now + timeout);
-        }
-        if counts {
-            self.table.account(slot, direction, length);
-        }
-    }
-
-    fn account(&mut self, slot: u32, direction: Direction, length: usize) {
-        if self.table.entry(slot).is_some_and(|entry| entry.flags.has(Flags::ACCOUNTING)) {
-            self.table.account(slot, direction, length);
-        }
-    }
-
-    /// A packet that belongs to nothing in the table: it may begin a connection.
-    #[inline(never)]
-    fn begin(
-        &mut self,
-        tuple: &Tuple,
-        place: Place,
-        packet: &Packet<'_>,
-        verify: Option<Unfinished>,
-    ) -> Tracked {
-        let Some(reply) = tuple.inverse() else {
-            let kind = packet.l4().first().copied().unwrap_or_default();
-            return self.invalid(Reason::IcmpNoQuery { kind });
-        };
-        if !self.make_room(place) {
-            self.statistics.count_drop(DropReason::TableFull);
-            // One pass at a time.
-            let next = self.now + Span::secs(1);
-            self.pressure.get_or_insert(Pressure { next, cursor: 0 });
-            return Tracked {
-                state: CtState::New,
-                direction: None,
-                reason: None,
-                began: false,
-                flow: Flow::None,
-                expectation: None,
-                drop: Some(DropReason::TableFull),
-            };
-        }
-        let mut conn = self.unconfirmed(Unconfirmed::new(*tuple, reply, place));
-        self.equip(&mut conn);
-        // Before the protocol has had its say: what was expected is used up by a bad packet as well.
-        let expectation = self.expected(&mut conn);
-        let context = L4Context {
-            sysctls: &self.sysctls,
-            direction: Direction::Original,
-            status: conn.entry.status,
-            is_new: true,
-            now: self.now,
-            remaining: Span(0),
-            verify,
-        };
-        let accept = match l4_packet(&mut conn.entry, &context, packet) {
-            L4Decision::Accept(accept) => accept,
-            L4Decision::Ignore(reason) => Accept { reason, ..Accept::refresh(Span(0)) },
-            L4Decision::Invalid(reason)
-            | L4Decision::InvalidChanged(reason, _)
-            | L4Decision::InvalidShorten(reason, _) => {
-                return self.invalid(reason);
-            }
-            // Only a connection in the table can end.
-            L4Decision::Kill | L4Decision::Repeat => Accept::refresh(Span(0)),
-        };
-        // Until it is confirmed, the deadline is only a span: its clock starts then.
-        conn.entry.deadline = accept.timeout.unwrap_or_default().0;
-        conn.entry.cache_event(accept.events);
-        if conn.entry.flags.has(Flags::ACCOUNTING) {
-            let counter = &mut conn.counters[Direction::Original];
-            counter.packets += 1;
-            counter.bytes += packet.length() as u64;
-        }
-        Tracked {
-            state: state_of(conn.entry.status, Direction::Original),
-            direction: Some(Direction::Original),
-            reason: accept.reason,
-            began: true,
-            flow: Flow::Unconfirmed(conn),
-            expectation,
-            drop: None,
-        }
-    }
-
-    fn unconfirmed(&mut self, fresh: Unconfirmed) -> Box<Unconfirmed> {
-        match self.pool.pop() {
-            Some(mut conn) => {
-                *conn = fresh;
-                conn
-            }
-            None => Box::new(fresh),
-        }
-    }
-
-    /// Forgets the connection of a packet that was dropped, if it was not in the table.
-    pub fn forget(&mut self, flow: Flow) {
-        /// More are never on their way at once, but for bursts that hold on to their flows.
-        const POOL: usize = 64;
-        if let Flow::Unconfirmed(conn) = flow {
-            self.forget_announced(&conn);
-            if self.pool.len() < POOL {
-                self.pool.push(conn);
-            }
-        }
-    }
-
-    /// What a connection gets from the settings at its birth.
-    fn equip(&mut self, conn: &mut Unconfirmed) {
-        if self.sysctls.acct {
-            conn.entry.flags.set(Flags::ACCOUNTING);
-        }
-        if self.sysctls.timestamp {
-            conn.extra_mut().timestamps = Some(Timestamps::default());
-        }
-        let reports = match self.sysctls.events {
-            EventMode::Off => false,
-            EventMode::Always => true,
-            EventMode::Listened => self.listening,
-        };
-        if reports {
-            conn.entry.flags.set(Flags::EVENTS);
-        }
-    }
-
-    /// Room for one more: at the limit, connections near the new one's place that are not ASSURED
-    /// give way. The work is bounded by a few buckets.
-    fn make_room(&mut self, place: Place) -> bool {
-        let max = Tracker::capacity(self.sysctls.max);
-        if self.table.count() < max {
-            return true;
-        }
-        for n in 0..EARLY_DROP_BUCKETS {
-            let mut dropped = 0;
-            for slot in self.table.neighbours(place, n) {
-                let Some(entry) = self.table.entry(slot) else { continue };
-                if !entry.is_free() && !entry.status.has(Status::ASSURED) {
-                    self.unlink(slot, self.now);
-                    dropped += 1;
-                }
-            }
-            if dropped > 0 {
-                self.statistics.early_drop += dropped;
-                return self.table.count() < max;
-            }
-        }
-        false
-    }
-
-    /// Ends the way of a packet that nothing dropped: a new connection enters the table, and
-    /// collected events are told. On an error the packet must be dropped.
-    #[inline]
-    pub fn confirm(&mut self, flow: &mut Flow) -> Result<(), DropReason> {
-        match flow {
-            Flow::None => Ok(()),
-            Flow::Confirmed(id) => {
-                if self.table.live(*id).is_some_and(|entry| entry.pending != 0) {
-                    self.deliver(id.slot);
-                }
-                Ok(())
-            }
-            Flow::Unconfirmed(_) => self.confirm_new(flow),
-        }
-    }
-
-    #[inline(never)]
-    fn confirm_new(&mut self, flow: &mut Flow) -> Result<(), DropReason> {
-        let Flow::Unconfirmed(mut conn) = core::mem::take(flow) else { return Ok(()) };
-        let entered = match self.insert(&mut conn) {
-            Ok(id) => Ok(id),
-            Err(InsertError::Taken(slot, direction)) => {
-                self.resolve_clash(&conn, slot, direction).ok_or(DropReason::Clash)
-            }
-            Err(InsertError::Full) => Err(DropReason::TableFull),
-            Err(InsertError::ChainTooLong) => {
-                self.statistics.chaintoolong += 1;
-                Err(DropReason::ChainTooLong)
-            }
-        };
-        self.forget(Flow::Unconfirmed(conn));
-        match entered {
-            Ok(id) => {
-                *flow = Flow::Confirmed(id);
-                Ok(())
-            }
-            Err(reason) => {
-                self.statistics.insert_failed += 1;
-                self.statistics.count_drop(reason);
-                Err(reason)
-            }
-        }
-    }
-
-    fn insert(&mut self, conn: &mut Unconfirmed) -> Result<ConnId, InsertError> {
-        let timeout = Span(conn.entry.deadline);
-        conn.entry.deadline = (self.now + timeout).0;
-        conn.entry.status.set(Status::CONFIRMED);
-        if let Some(Extra { timestamps: Some(timestamps), .. }) = conn.extra.as_deref_mut() {
-            timestamps.start = self.now;
-        }
-        let expected = conn.entry.status.has(Status::EXPECTED);
-        conn.entry.cache_event(if expected { EventMask::RELATED } else { EventMask::NEW });
-        let inserted = self.table.insert(conn, self.now);
-        match inserted {
-            Ok(id) => {
-                self.deliver(id.slot);
-                self.keep_announced(conn, id);
-            }
-            Err(_) => conn.entry.deadline = timeout.0,
-        }
-        inserted
-    }
-
-    /// Two packets began the same flow before either was confirmed. Where the protocol has no state
-    /// to lose, the second joins the connection of the first.
-    fn resolve_clash(
-        &mut self,
-        conn: &Unconfirmed,
-        winner: u32,
-        direction: Direction,
-    ) -> Option<ConnId> {
-        let joins = matches!(
-            conn.entry.original.protocol,
-            protocol::UDP | protocol::UDPLITE | protocol::GRE
-        ) || !has_tracker(conn.entry.original.protocol);
-        if !joins {
-            return None;
-        }
-        let same = self.table.tuple(winner, direction) == Some(conn.tuple(Direction::Original))
-            && self.table.tuple(winner, !direction) == Some(conn.tuple(Direction::Reply));
-        if !same {
-            return None;
-        }
-        let PerDir([counter, _]) = conn.counters;
-        self.account(winner, direction, counter.bytes as usize);
-        self.statistics.clash_resolve += 1;
-        self.table.id_of(winner)
-    }
-
-    /// Every connection in the table as a dump shows it, IPv4 first.
-    pub fn dump(&self) -> impl Iterator<Item = Record> + '_ {
-        self.table
-            .slots()
-            .filter_map(|slot| tell::record(&self.table, slot, Telling::Dump, self.now))
-    }
-
-    /// One connection as a dump shows it; `None` once it has left the table.
-    pub fn get(&self, id: ConnId) -> Option<Record> {
-        let slot = self.table.slot_of(id)?;
-        tell::record(&self.table, slot, Telling::Dump, self.now)
-    }
-
-    /// Tells what a connection has collected.
-    #[inline(never)]
-    fn deliver(&mut self, slot: u32) {
-        let Some(entry) = self.table.entry_mut(slot) else { return };
-        if entry.pending == 0 {
-            return;
-        }
-        let causes = EventMask(core::mem::take(&mut entry.pending));
-        let kind = if causes.any(EventMask::NEW.with(EventMask::RELATED)) {
-            EventKind::New
-        } else {
-            EventKind::Update
-        };
-        let record = tell::record(&self.table, slot, Telling::Event(kind, causes), self.now);
-        if let Some(record) = record {
-            let subject = Subject::Connection(record);
-            self.events.push(Event { kind, at: self.now, subject });
-        }
-    }
-
-    /// Ends a connection, whatever the cause: out of the table, and told.
-    #[inline(never)]
-    fn unlink(&mut self, slot: u32, at: Instant) {
-        let Some(entry) = self.table.entry_mut(slot) else { return };
-        let id = ConnId { slot, generation: entry.generation };
-        if entry.flags.has(Flags::EVENTS) {
-            entry.status.set(Status::DYING);
-            let message = Telling::Event(EventKind::Destroy, EventMask::DESTROY);
-            let record = tell::record(&self.table, slot, message, at);
-            if let Some(record) = record {
-                let subject = Subject::Connection(record);
-                self.events.push(Event { kind: EventKind::Destroy, at, subject });
-            }
-        }
-        self.table.unlink(slot);
-        if !self.expectations.is_empty() {
-            self.expectations.remove_of(id, Log { at, events: &mut self.events });
-        }
-    }
-}
-
-/// Hands a packet to its protocol.
-#[inline]
-fn l4_packet(entry: &mut Entry, context: &L4Context<'_>, packet: &Packet<'_>) -> L4Decision {
-    match entry.original.protocol {
-        protocol::TCP => tcp::packet(transmute_mut!(&mut entry.l4), context, packet),
-        protocol::UDP => udp::packet(transmute_mut!(&mut entry.l4), context, packet),
-        _ => other_l4_packet(entry, context, packet),
-    }
-}
-
-/// As [`l4_packet`] for the protocols that are not most of the traffic: apart, so that those that
-/// are have the registers.
-#[inline(never)]
-fn other_l4_packet(entry: &mut Entry, context: &L4Context<'_>, packet: &Packet<'_>) -> L4Decision {
-    match entry.original.protocol {
-        protocol::ICMP => icmp::packet(context, packet),
-        protocol::ICMPV6 => icmpv6::packet(context, packet),
-        protocol::SCTP => sctp::packet(transmute_mut!(&mut entry.l4), context, packet),
-        protocol::GRE => gre::packet(transmute_mut!(&mut entry.l4), context),
-        protocol::UDPLITE => udp::lite_packet(context, packet),
-        // Whatever has no tracker: one flow for each pair of addresses, and a long timeout.
-        _ => L4Decision::Accept(Accept::refresh(span(context.sysctls.generic_timeout))),
-    }
-}
-
-/// Whether the protocol has a tracker of its own.
-const fn has_tracker(protocol: u8) -> bool {
-    matches!(
-        protocol,
-        protocol::TCP
-            | protocol::UDP
-            | protocol::UDPLITE
-            | protocol::ICMP
-            | protocol::ICMPV6
-            | protocol::SCTP
-            | protocol::GRE
-    )
 }
 
 /// What rules see of a packet of a connection, from the status it had before the packet.
@@ -939,13 +372,6 @@ fn no_tuple(protocol: u8) -> Reason {
         protocol::GRE => Reason::GreNotPpp,
         protocol => Reason::ShortHeader { protocol },
     }
-}
-
-/// A pass over a table that is too full: when it goes on, and at which slot.
-#[derive(Clone, Copy)]
-struct Pressure {
-    next: Instant,
-    cursor: u32,
 }
 
 /// Whether a lookup led to a connection that is the packet's own.

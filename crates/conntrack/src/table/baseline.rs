@@ -1,10 +1,11 @@
 //! The table beside the obvious design: a slab under a `hashbrown::HashTable` with both keys.
 //!
-//! The same entries, the same hash function, the same connections in the same random order. The
-//! baseline keeps no timers, so that its insertions do less. To measure, on a machine with nothing
-//! else to do:
+//! The same entries, the same hash function, the same connections in the same random order: both must
+//! find the same. The baseline keeps no timers, so that its insertions do less. What each costs is
+//! printed; to measure, give as many connections as the essay of [`table`](crate::table) has figures
+//! for, on a machine with nothing else to do:
 //!
-//!     cargo test --release -p stateward-conntrack -- --ignored --nocapture baseline
+//!     STATEWARD_BASELINE=1000000 cargo test --release -p stateward-conntrack -- --nocapture baseline
 
 use std::net::Ipv4Addr;
 use std::time::Instant as Clock;
@@ -15,10 +16,10 @@ use stateward_wire::protocol;
 use zerocopy::IntoBytes;
 
 use super::*;
-use crate::tuple::L4Key;
+use crate::tuple::{L4Key, Zone};
 
-const CONNECTIONS: u32 = 1_000_000;
-const SPARE: u32 = 65_536;
+/// Connections, unless the environment asks for another number.
+const FEW: u32 = 5_000;
 const BURST: usize = 32;
 const ROUNDS: usize = 9;
 
@@ -99,8 +100,8 @@ fn tuple(n: u32) -> Tuple {
     Tuple::new(client.into(), server.into(), protocol::TCP, l4, Zone::DEFAULT).unwrap()
 }
 
-/// Tuples of connections at random, either direction.
-fn at_random(count: usize, seed: &mut u64) -> Vec<Tuple> {
+/// Tuples of the first `connections` at random, either direction.
+fn at_random(connections: u32, count: usize, seed: &mut u64) -> Vec<Tuple> {
     let mut random = || {
         *seed ^= *seed << 13;
         *seed ^= *seed >> 7;
@@ -109,7 +110,7 @@ fn at_random(count: usize, seed: &mut u64) -> Vec<Tuple> {
     };
     let mut one = || {
         let random = random();
-        let tuple = tuple((((random >> 32) * u64::from(CONNECTIONS)) >> 32) as u32);
+        let tuple = tuple((((random >> 32) * u64::from(connections)) >> 32) as u32);
         if random & 1 == 0 { tuple } else { tuple.inverse().unwrap() }
     };
     (0..count).map(|_| one()).collect()
@@ -143,20 +144,14 @@ fn enter(table: &mut Table, n: u32) -> u32 {
     table.insert(&mut conn, Instant::default()).unwrap().slot
 }
 
-#[test]
-#[ignore = "measures; run it in release and alone"]
-fn the_table_beside_a_slab_under_hashbrown() {
-    const LOOKUPS: usize = 1 << 20;
-    let mut seed = 88_172_645_463_325_252;
-    let capacity = CONNECTIONS + SPARE;
-    let fresh = CONNECTIONS..capacity;
-
+/// What the table costs: nanoseconds a lookup, and an insertion with its removal; bytes an entry.
+fn measure_table(connections: u32, spare: u32, wanted: &[Tuple]) -> (Table, [f64; 3]) {
+    let capacity = connections + spare;
     let mut table = Table::new(capacity as usize, Seed(1, 2), &mut Arena::none());
-    for n in 0..CONNECTIONS {
+    for n in 0..connections {
         enter(&mut table, n);
     }
-    let wanted = at_random(LOOKUPS, &mut seed);
-    let look = nanoseconds(LOOKUPS, || {
+    let look = nanoseconds(wanted.len(), || {
         for burst in wanted.chunks(BURST) {
             let mut places = [None; BURST];
             for (tuple, to) in burst.iter().zip(&mut places) {
@@ -173,37 +168,58 @@ fn the_table_beside_a_slab_under_hashbrown() {
             }
         }
     });
-    let change = nanoseconds(SPARE as usize, || {
-        let slots: Vec<u32> = fresh.clone().map(|n| enter(&mut table, n)).collect();
+    let change = nanoseconds(spare as usize, || {
+        let slots: Vec<u32> = (connections..capacity).map(|n| enter(&mut table, n)).collect();
         slots.into_iter().for_each(|slot| table.unlink(slot));
     });
-    let bytes = size_of::<Entry>() as f64
-        + (Index::buckets_for(capacity as usize) * size_of::<Bucket>()) as f64
-            / f64::from(capacity);
-    println!("table:    lookup {look:.0} ns, insert and remove {change:.0} ns, {bytes:.0} bytes");
-    drop(table);
+    let index = Index::buckets_for(capacity as usize) * size_of::<Bucket>();
+    let bytes = size_of::<Entry>() as f64 + index as f64 / f64::from(capacity);
+    (table, [look, change, bytes])
+}
 
+/// As [`measure_table`] for the baseline.
+fn measure_baseline(connections: u32, spare: u32, wanted: &[Tuple]) -> (Baseline, [f64; 3]) {
     let mut baseline = Baseline::new();
-    for n in 0..CONNECTIONS {
+    for n in 0..connections {
         let tuple = tuple(n);
         baseline.insert(tuple.key, tuple.inverse().unwrap().key);
     }
-    let look = nanoseconds(LOOKUPS, || {
-        for tuple in &wanted {
+    let look = nanoseconds(wanted.len(), || {
+        for tuple in wanted {
             touch(baseline.find(&tuple.key).unwrap());
         }
     });
-    let change = nanoseconds(SPARE as usize, || {
-        for n in fresh.clone() {
+    let change = nanoseconds(spare as usize, || {
+        for n in connections..connections + spare {
             let tuple = tuple(n);
             baseline.insert(tuple.key, tuple.inverse().unwrap().key);
         }
-        for n in fresh.clone() {
+        for n in connections..connections + spare {
             let tuple = tuple(n);
             baseline.remove(&tuple.key, &tuple.inverse().unwrap().key);
         }
     });
-    let bytes = size_of::<Entry>() as f64
-        + baseline.index.allocation_size() as f64 / f64::from(CONNECTIONS);
-    println!("baseline: lookup {look:.0} ns, insert and remove {change:.0} ns, {bytes:.0} bytes");
+    let index = baseline.index.allocation_size() as f64 / f64::from(connections);
+    (baseline, [look, change, size_of::<Entry>() as f64 + index])
+}
+
+#[test]
+fn the_table_finds_what_a_slab_under_hashbrown_finds() {
+    let asked = std::env::var("STATEWARD_BASELINE").ok().and_then(|number| number.parse().ok());
+    let connections = asked.unwrap_or(FEW);
+    let spare = (connections / 16).max(100);
+    let mut seed = 88_172_645_463_325_252;
+    let wanted = at_random(connections, connections as usize, &mut seed);
+
+    let (table, ours) = measure_table(connections, spare, &wanted);
+    let (mut baseline, theirs) = measure_baseline(connections, spare, &wanted);
+    for (name, [look, change, bytes]) in [("table", ours), ("baseline", theirs)] {
+        println!("{name}: lookup {look:.0} ns, in and out {change:.0} ns, {bytes:.0} bytes");
+    }
+    for tuple in (0..connections + spare).map(tuple) {
+        let there = baseline.find(&tuple.key).map(|entry| entry.original);
+        let slot = table.find(&tuple).map(|(slot, _)| slot);
+        let here = slot.and_then(|slot| table.entry(slot)).map(|entry| entry.original);
+        assert_eq!(here, there, "{tuple:?}");
+    }
 }

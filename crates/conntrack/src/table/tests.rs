@@ -1,7 +1,7 @@
 //! Flooding: whoever chooses the tuples cannot choose where they meet.
 
 use super::*;
-use crate::tuple::L4Key;
+use crate::tuple::{L4Key, Zone};
 use stateward_wire::protocol;
 use std::net::Ipv4Addr;
 

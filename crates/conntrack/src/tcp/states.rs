@@ -1,12 +1,167 @@
 //! The state table: what a segment does to a connection, seen from the middle.
 //!
-//! Rows are segments, columns the state the segment meets; one table a direction. `Ig` passes
-//! without being believed, `Iv` is INVALID.
+//! A [`TcpState`] says what has been seen of a connection, a [`Segment`] what a segment is by its
+//! flags; in the tables rows are segments and columns the state the segment meets, one table a
+//! direction. `Ig` passes without being believed, `Iv` is INVALID.
+
+use core::fmt;
 
 use stateward_wire::TcpFlags;
 
-use super::{Segment, TcpState};
 use crate::status::Direction;
+
+/// The state of a TCP connection, numbered as the kernel does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+pub enum TcpState {
+    /// Nothing seen.
+    None = 0,
+    /// A SYN of the original direction.
+    SynSent = 1,
+    /// A SYN/ACK.
+    SynRecv = 2,
+    /// The handshake's last ACK, or a packet of a connection picked up in its middle.
+    Established = 3,
+    /// A FIN.
+    FinWait = 4,
+    /// The ACK of the first FIN.
+    CloseWait = 5,
+    /// A FIN of the other side.
+    LastAck = 6,
+    /// The ACK of the second FIN.
+    TimeWait = 7,
+    /// A RST.
+    Close = 8,
+    /// A SYN from both sides.
+    SynSent2 = 9,
+}
+
+impl TcpState {
+    /// Every state, in the order of their numbers.
+    pub const ALL: [TcpState; 10] = [
+        TcpState::None,
+        TcpState::SynSent,
+        TcpState::SynRecv,
+        TcpState::Established,
+        TcpState::FinWait,
+        TcpState::CloseWait,
+        TcpState::LastAck,
+        TcpState::TimeWait,
+        TcpState::Close,
+        TcpState::SynSent2,
+    ];
+
+    /// The name that `conntrack -L` prints.
+    pub const fn name(self) -> &'static str {
+        match self {
+            TcpState::None => "NONE",
+            TcpState::SynSent => "SYN_SENT",
+            TcpState::SynRecv => "SYN_RECV",
+            TcpState::Established => "ESTABLISHED",
+            TcpState::FinWait => "FIN_WAIT",
+            TcpState::CloseWait => "CLOSE_WAIT",
+            TcpState::LastAck => "LAST_ACK",
+            TcpState::TimeWait => "TIME_WAIT",
+            TcpState::Close => "CLOSE",
+            TcpState::SynSent2 => "SYN_SENT2",
+        }
+    }
+
+    /// A connection in this state may be dropped early even if ASSURED, and its numbers are no
+    /// longer trusted: one of the sides is done with it.
+    pub(crate) const fn is_closing(self) -> bool {
+        matches!(
+            self,
+            TcpState::FinWait
+                | TcpState::CloseWait
+                | TcpState::LastAck
+                | TcpState::TimeWait
+                | TcpState::Close
+        )
+    }
+
+    #[inline]
+    pub(super) fn from_u8(number: u8) -> TcpState {
+        match number {
+            1 => TcpState::SynSent,
+            2 => TcpState::SynRecv,
+            3 => TcpState::Established,
+            4 => TcpState::FinWait,
+            5 => TcpState::CloseWait,
+            6 => TcpState::LastAck,
+            7 => TcpState::TimeWait,
+            8 => TcpState::Close,
+            9 => TcpState::SynSent2,
+            _ => TcpState::None,
+        }
+    }
+}
+
+impl fmt::Display for TcpState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a segment is to the state table: the strongest of its flags.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Segment {
+    /// SYN without ACK.
+    Syn = 0,
+    /// SYN with ACK.
+    SynAck = 1,
+    /// FIN.
+    Fin = 2,
+    /// ACK alone.
+    Ack = 3,
+    /// RST.
+    Rst = 4,
+    /// None of these.
+    None = 5,
+}
+
+impl Segment {
+    #[inline]
+    pub(super) fn of(flags: TcpFlags) -> Segment {
+        if !flags.intersects(TcpFlags::RST.union(TcpFlags::SYN).union(TcpFlags::FIN)) {
+            return if flags.ack() { Segment::Ack } else { Segment::None };
+        }
+        if flags.rst() {
+            Segment::Rst
+        } else if !flags.syn() {
+            Segment::Fin
+        } else if flags.ack() {
+            Segment::SynAck
+        } else {
+            Segment::Syn
+        }
+    }
+
+    pub(super) fn from_u8(number: u8) -> Segment {
+        match number {
+            0 => Segment::Syn,
+            1 => Segment::SynAck,
+            2 => Segment::Fin,
+            3 => Segment::Ack,
+            4 => Segment::Rst,
+            _ => Segment::None,
+        }
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Segment::Syn => "a SYN",
+            Segment::SynAck => "a SYN/ACK",
+            Segment::Fin => "a FIN",
+            Segment::Ack => "an ACK",
+            Segment::Rst => "a RST",
+            Segment::None => "a segment without flags",
+        })
+    }
+}
 
 /// A cell of the table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,0 +1,101 @@
+//! A connection before it is in the table: owned by its packet, freely editable.
+
+use crate::entry::{ConnId, Entry};
+use crate::event::{Counter, Labels, Timestamps};
+use crate::index::Place;
+use crate::status::{Direction, PerDir, Status};
+use crate::tuple::{AddressPair, Tuple, Zone};
+
+/// What only some connections have.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Extra {
+    /// Addresses of the reply where NAT made them differ (IPv6; for IPv4 they are in the key).
+    pub(crate) reply_pair: Option<AddressPair>,
+    pub(crate) timestamps: Option<Timestamps>,
+    pub(crate) labels: Option<Labels>,
+    pub(crate) helper: Option<&'static str>,
+    pub(crate) master: Option<(ConnId, Tuple)>,
+}
+
+/// A connection that is not in the table yet: it belongs to the packet that began it.
+///
+/// Rules, NAT and helpers may change it; the table's copy, made by
+/// [`Tracker::confirm`](crate::Tracker::confirm), cannot be changed. Dropping it forgets the
+/// connection without a trace, as the kernel does with a NEW packet that a rule drops.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Unconfirmed {
+    pub(crate) entry: Entry,
+    pub(crate) addresses: PerDir<AddressPair>,
+    pub(crate) counters: PerDir<Counter>,
+    pub(crate) extra: Option<Box<Extra>>,
+    /// Where the original tuple belongs, until that changes: known since the tuple was looked up.
+    pub(super) place: Option<Place>,
+}
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        zerocopy::IntoBytes::as_bytes(self) == zerocopy::IntoBytes::as_bytes(other)
+    }
+}
+
+impl Unconfirmed {
+    pub(crate) fn new(original: Tuple, reply: Tuple, place: Place) -> Unconfirmed {
+        Unconfirmed {
+            entry: Entry::new(original.key, reply.key),
+            addresses: PerDir([original.pair, reply.pair]),
+            counters: PerDir::default(),
+            extra: None,
+            place: Some(place),
+        }
+    }
+
+    /// The tuple of a direction.
+    pub fn tuple(&self, direction: Direction) -> Tuple {
+        let key = match direction {
+            Direction::Original => self.entry.original,
+            Direction::Reply => self.entry.reply,
+        };
+        Tuple { key, pair: self.addresses[direction] }
+    }
+
+    /// What NAT makes of the answers: the tuple they will be looked up by.
+    pub fn set_reply(&mut self, reply: Tuple) {
+        self.entry.reply = reply.key;
+        self.addresses[Direction::Reply] = reply.pair;
+    }
+
+    /// Puts a direction into a zone of its own (`CT --zone-orig`, `--zone-reply`).
+    pub fn set_zone(&mut self, direction: Direction, zone: Zone) {
+        match direction {
+            Direction::Original => {
+                self.entry.original.zone = zone.0;
+                self.place = None;
+            }
+            Direction::Reply => self.entry.reply.zone = zone.0,
+        }
+    }
+
+    /// Status bits.
+    pub fn status(&self) -> Status {
+        self.entry.status
+    }
+
+    /// Sets status bits.
+    pub fn set_status(&mut self, bits: Status) {
+        self.entry.status.set(bits);
+    }
+
+    /// The mark.
+    pub fn mark(&self) -> u32 {
+        self.entry.mark
+    }
+
+    /// Sets the mark.
+    pub fn set_mark(&mut self, mark: u32) {
+        self.entry.mark = mark;
+    }
+
+    pub(crate) fn extra_mut(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+}

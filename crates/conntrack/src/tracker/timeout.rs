@@ -1,0 +1,64 @@
+//! The end of a connection: its deadline comes, or something else ends it.
+//!
+//! [`Tracker::unlink`] is how every connection ends, whatever the cause; it tells the DESTROY event.
+//! Kernel counterpart: `nf_ct_gc_expired`, `nf_ct_delete`.
+
+use super::Tracker;
+use crate::entry::{ConnId, Entry, Flags};
+use crate::event::{Event, EventKind, EventMask, Subject};
+use crate::expect::Log;
+use crate::status::Status;
+use crate::tell::{self, Telling};
+use crate::time::Instant;
+
+impl Tracker {
+    /// Ends what has reached its deadline by `now`, in the order of the deadlines. The work is
+    /// bounded by the number of entries that end and by those whose deadline had been moved.
+    #[inline]
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        if self.table.is_due(self.now) || self.expectations.is_due(self.now) {
+            self.expire();
+        }
+        if self.pressure.is_some() {
+            self.relieve();
+        }
+    }
+
+    /// When [`Tracker::handle_timeout`] has something to do, at the earliest.
+    pub fn next_timeout(&self) -> Option<Instant> {
+        let relief = self.pressure.map(|pressure| pressure.next);
+        let deadlines = [self.table.next_deadline(), self.expectations.next_deadline(), relief];
+        deadlines.into_iter().flatten().min()
+    }
+
+    #[inline(never)]
+    fn expire(&mut self) {
+        while let Some(slot) = self.table.pop_expired(self.now) {
+            let deadline = self.table.entry(slot).map_or(self.now, Entry::deadline);
+            self.expectations.expire(deadline, &mut self.events);
+            self.unlink(slot, deadline);
+        }
+        self.expectations.expire(self.now, &mut self.events);
+    }
+
+    /// Ends a connection, whatever the cause: out of the table, and told.
+    #[inline(never)]
+    pub(super) fn unlink(&mut self, slot: u32, at: Instant) {
+        let Some(entry) = self.table.entry_mut(slot) else { return };
+        let id = ConnId { slot, generation: entry.generation };
+        if entry.flags.has(Flags::EVENTS) {
+            entry.status.set(Status::DYING);
+            let message = Telling::Event(EventKind::Destroy, EventMask::DESTROY);
+            let record = tell::record(&self.table, slot, message, at);
+            if let Some(record) = record {
+                let subject = Subject::Connection(record);
+                self.events.push(Event { kind: EventKind::Destroy, at, subject });
+            }
+        }
+        self.table.unlink(slot);
+        if !self.expectations.is_empty() {
+            self.expectations.remove_of(id, Log { at, events: &mut self.events });
+        }
+    }
+}
