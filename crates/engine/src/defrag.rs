@@ -23,7 +23,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 
 use stateward_conntrack::{Instant, Span};
-use stateward_wire::{Family, Packet, protocol};
+use stateward_wire::{Family, Network as Header, Packet, protocol};
 
 pub mod cut;
 mod ipv4;
@@ -106,11 +106,16 @@ pub struct Reassembled {
 
 impl Reassembled {
     /// Receiving, Linux itself moves two headers into one piece: TCP's, to look for a socket before
-    /// it routes (IPv4; with IPv6 it is in one piece), and SCTP's, to test the checksum.
+    /// it routes (IPv4; with IPv6 it is in one piece already, or else behind extension headers, where
+    /// nobody looks for one), and SCTP's, to test the checksum.
     fn received(mut self, checksums: bool) -> Self {
-        let upper = Packet::parse_trusted(&self.bytes).ok().and_then(|packet| packet.upper());
-        let wanted = upper.and_then(|upper| match upper.protocol {
-            protocol::TCP => Some(upper.offset + 20),
+        let packet = Packet::parse_trusted(&self.bytes).ok();
+        let wanted = packet.and_then(|packet| Some((packet, packet.upper()?)));
+        let wanted = wanted.and_then(|(packet, upper)| match upper.protocol {
+            protocol::TCP => match packet.network() {
+                Header::V6(header) if header.next_header != protocol::TCP => None,
+                _ => Some(upper.offset + 20),
+            },
             protocol::SCTP if checksums => Some(upper.offset + 12),
             _ => None,
         });

@@ -67,6 +67,22 @@ fn received_tcp_and_sctp_in_tiny_pieces_leaves_in_large_ones() {
 }
 
 #[test]
+fn received_tcp_behind_extension_headers_stays_in_tiny_pieces() {
+    let mut defrag = Defrag::default();
+    let mut data = data();
+    // Two headers of destination options, the second one in the second piece, then TCP.
+    data[..8].copy_from_slice(&[protocol::DEST, 1, 1, 12, 0, 0, 0, 0]);
+    data[16..24].copy_from_slice(&[protocol::TCP, 0, 1, 4, 0, 0, 0, 0]);
+    let piece = |offset, more, data| {
+        make(Make { v6: true, protocol: protocol::DEST, offset, more, data, ..PLAIN })
+    };
+    assert!(matches!(push(&mut defrag, &piece(0, true, &data[..8])), Outcome::Held));
+    let last = push(&mut defrag, &piece(8, false, &data[8..1300]));
+    let Outcome::Complete(whole) = last else { panic!("{last:?}") };
+    assert_eq!(whole.origins.pieces(), [48, 1292]);
+}
+
+#[test]
 fn gathering_moves_bytes_to_the_front() {
     let mut whole = whole(false, UNKNOWN, false, &[(0, 8, true), (8, 8, true), (16, 50, false)]);
     let origins = &mut whole.origins;
