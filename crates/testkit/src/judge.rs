@@ -35,23 +35,35 @@ use crate::kernel::Kernel;
 pub struct Judge {
     kernel: Kernel,
     coverage: Coverage,
+    held: u64,
 }
+
+/// One in so many dialogues of a campaign ends with a look at the table's lines, which takes as long
+/// as the rest.
+const LINES_EVERY: u64 = 8;
 
 impl Judge {
     /// A judge with a kernel's namespace to hold dialogues in.
     pub fn new() -> io::Result<Self> {
-        Ok(Self { kernel: Kernel::new()?, coverage: Coverage::default() })
+        Ok(Self { kernel: Kernel::new()?, coverage: Coverage::default(), held: 0 })
     }
 
     /// Holds a dialogue on both sides and tells where they differ.
     pub fn hold(&mut self, dialogue: &Dialogue) -> io::Result<Vec<Difference>> {
-        let [kernel, engine] = self.hear(dialogue)?;
+        let [kernel, engine] = self.hear(dialogue, true)?;
+        Ok(compare::differences(&kernel, &engine))
+    }
+
+    /// As [`Judge::hold`], one dialogue of many.
+    fn hold_next(&mut self, dialogue: &Dialogue) -> io::Result<Vec<Difference>> {
+        self.held += 1;
+        let [kernel, engine] = self.hear(dialogue, self.held.is_multiple_of(LINES_EVERY))?;
         Ok(compare::differences(&kernel, &engine))
     }
 
     /// Holds a dialogue and tells all that both sides did, packet by packet, for people.
     pub fn tell(&mut self, dialogue: &Dialogue) -> io::Result<String> {
-        let [kernel, engine] = self.hear(dialogue)?;
+        let [kernel, engine] = self.hear(dialogue, true)?;
         let mut text = String::new();
         for ((step, theirs), ours) in
             dialogue.steps.iter().zip(&kernel.packets).zip(&engine.packets)
@@ -61,6 +73,7 @@ impl Judge {
         }
         for (name, heard) in [("kernel", &kernel), ("engine", &engine)] {
             text += &format!("{name} {:?}\n  table {:?}\n", heard.statistics, heard.table);
+            heard.lines.iter().for_each(|line| text += &format!("  {line}\n"));
         }
         Ok(text)
     }
@@ -71,12 +84,17 @@ impl Judge {
     }
 
     /// What the kernel and the engine do with a dialogue.
-    fn hear(&mut self, dialogue: &Dialogue) -> io::Result<[Heard; 2]> {
-        let scenario = theirs::scenario(dialogue);
+    fn hear(&mut self, dialogue: &Dialogue, lines: bool) -> io::Result<[Heard; 2]> {
+        let mut scenario = theirs::scenario(dialogue);
+        (scenario.look.proc, scenario.look.tool) = (lines, lines);
         let outcome = self.kernel.run(&scenario)?;
         let instants = theirs::instants(&outcome, &scenario);
         let kernel = theirs::heard(&outcome, &scenario);
-        Ok([kernel, ours::heard(dialogue, &instants, &mut self.coverage)])
+        let mut engine = ours::heard(dialogue, &instants, &mut self.coverage);
+        if !lines {
+            engine.lines.clear();
+        }
+        Ok([kernel, engine])
     }
 
     /// Makes a dialogue on which the sides differ like this as short as it can be.

@@ -149,7 +149,7 @@ impl Flow for Errors {
             true => (random.pick([1, 1, 2, 3, 3, 4, 0, 100, 127]), random.below(8) as u8),
         };
         let mut packet = Packet::icmp_error(teller.address, sender, kind, code, &quote);
-        if self.v6 && random.chance(8) {
+        if self.v6 && random.chance(12) {
             redirect(random, &mut packet, &quote);
         }
         if random.chance(5) {
@@ -223,16 +223,21 @@ fn redirect(random: &mut Random, packet: &mut Packet, quote: &[u8]) {
         packet.source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into();
     }
     let Transport::Icmp(icmp) = &mut packet.transport else { return };
-    icmp.kind = 137;
+    (icmp.kind, icmp.rest) = (137, 0);
     icmp.code = u8::from(random.chance(15));
     let mut body = random.bytes(32);
+    if random.chance(8) {
+        // No option, or not even a target.
+        body.truncate(random.pick([0, 7, 31, 32, 32]));
+        icmp.body = body;
+        return;
+    }
     let words = (quote.len() + 8).div_ceil(8) as u8;
     let option = if random.chance(85) { 4 } else { random.pick([1, 2, 0]) };
     let length = if random.chance(85) { words } else { random.pick([0, 1, 255]) };
     body.extend_from_slice(&[option, length, 0, 0, 0, 0, 0, 0]);
     body.extend_from_slice(quote);
     icmp.body = body;
-    icmp.rest = 0;
 }
 
 /// A message that is not quite right.

@@ -80,7 +80,11 @@ impl Flow for Unknown {
         let by = random.below(2);
         let (from, to) = (self.ends[by], self.ends[1 - by]);
         let length = random.pick([0, 1, 4, 8, 24, 100, 1000]);
-        let bytes = random.bytes(length);
+        let mut bytes = random.bytes(length);
+        if let (1 | 58, Some(kind)) = (self.protocol, bytes.first_mut()) {
+            // A question, though of the other family.
+            *kind = random.pick([8, 0, 128, 129, *kind]);
+        }
         let transport = Transport::Raw { protocol: self.protocol, bytes };
         let packet = Packet::new(from.address, to.address, transport);
         Some(Said { from: from.port, packet })

@@ -10,9 +10,11 @@
 //! - headers that lie or are cut.
 //!
 //! A connection may begin in its middle, open from both sides at once, and use its ports again after
-//! it has ended.
+//! it has ended. Some go straight through all states, so that each of them meets every segment
+//! ([`tour`]).
 
 mod attack;
+mod tour;
 
 use std::net::SocketAddr;
 
@@ -123,6 +125,8 @@ pub(super) struct Connection {
     said: Vec<Segment>,
     /// What is on a longer way.
     late: Option<Segment>,
+    /// What comes next, the last thing first, of one that goes straight through all states.
+    tour: Option<Vec<(usize, u8)>>,
     left: usize,
 }
 
@@ -141,10 +145,13 @@ impl Connection {
             loss: random.pick([0, 0, 0, 5, 30]),
             said: Vec::new(),
             late: None,
+            tour: None,
             left: random.pick([4, 12, 20, 30, 50]),
         };
-        if random.chance(15) {
-            connection.begin_in_the_middle(random);
+        match random.below(20) {
+            0..=2 => connection.begin_in_the_middle(random),
+            3..=6 => connection.tour(random),
+            _ => {}
         }
         connection
     }
@@ -210,6 +217,9 @@ impl Connection {
 
     /// What comes next if nobody interferes.
     fn proceed(&mut self, random: &mut Random) -> Option<Segment> {
+        if let Some(segment) = self.visit(random) {
+            return Some(self.say(random, segment));
+        }
         let segment = match self.stage {
             Stage::Closed => {
                 self.stage = if random.chance(6) { Stage::Crossed } else { Stage::Asked };

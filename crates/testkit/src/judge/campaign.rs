@@ -73,7 +73,7 @@ impl Campaign {
         let seed = self.next;
         self.next += 1;
         let dialogue = Dialogue::generate(seed, &self.plan);
-        let Some(difference) = self.judge.hold(&dialogue)?.into_iter().next() else {
+        let Some(difference) = self.judge.hold_next(&dialogue)?.into_iter().next() else {
             return Ok(());
         };
         let kind = difference.kind();

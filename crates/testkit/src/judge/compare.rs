@@ -51,6 +51,7 @@ pub(super) fn differences(kernel: &Heard, engine: &Heard) -> Vec<Difference> {
     }
     let mut note = Notes { step: None, found: &mut found };
     note.all_told("table", &kernel.table, &engine.table);
+    note.lines(&kernel.lines, &engine.lines);
     for (name, theirs) in &kernel.statistics {
         let ours = engine.statistics.get(name).copied().unwrap_or_default();
         note.that(name, theirs, &ours);
@@ -86,6 +87,17 @@ impl Notes<'_> {
         if !hidden && !reasons::agree(&theirs.reasons, ours.reasons.first(), ours.state) {
             self.that("reason", &theirs.reasons, &ours.reasons);
         }
+    }
+
+    fn lines(&mut self, theirs: &[String], ours: &[String]) {
+        if theirs == ours {
+            return;
+        }
+        let only = |these: &[String], those: &[String]| {
+            let lines = these.iter().filter(|line| !those.contains(line));
+            lines.map(|line| format!("\n    {line}")).collect::<String>()
+        };
+        self.note("lines", [only(theirs, ours), only(ours, theirs)], String::new());
     }
 
     fn that<T: Debug + PartialEq>(&mut self, what: &'static str, theirs: &T, ours: &T) {

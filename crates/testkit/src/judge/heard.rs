@@ -17,6 +17,8 @@ pub(crate) struct Heard {
     pub(crate) packets: Vec<Fate>,
     /// The table at the end, sorted.
     pub(crate) table: Vec<Told>,
+    /// The table as /proc and `conntrack -L -o extended` print it, sorted.
+    pub(crate) lines: Vec<String>,
     /// Columns of `conntrack -S`.
     pub(crate) statistics: BTreeMap<&'static str, u64>,
 }
@@ -193,4 +195,22 @@ pub(crate) fn without_order(mut expired: Vec<Told>) -> Vec<Told> {
     }
     expired.sort();
     expired
+}
+
+/// Sorted lines of a table without what differs with the clock and with those who hold an entry.
+pub(crate) fn timeless_lines(lines: impl IntoIterator<Item = String>) -> Vec<String> {
+    /// Place of the timeout in a line: after two protocols and their numbers.
+    const TIMEOUT: usize = 4;
+    let timeless = |line: String| {
+        let words = line.split(' ').filter(|word| !word.is_empty()).enumerate();
+        let words = words.map(|(place, word)| match word.split_once('=') {
+            Some((name @ ("use" | "delta-time"), _)) => name,
+            None if place == TIMEOUT => "seconds",
+            _ => word,
+        });
+        words.collect::<Vec<_>>().join(" ")
+    };
+    let mut lines: Vec<String> = lines.into_iter().map(timeless).collect();
+    lines.sort();
+    lines
 }

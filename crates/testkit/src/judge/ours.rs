@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use stateward_conntrack::text::{DumpLine, Output, ProcLine};
 use stateward_conntrack::{
-    CtState, Event, Instant, L4Key, ProtocolInfo, Record, Statistics, Sysctls, Tuple,
+    CtState, Event, Instant, L4Key, ProtocolInfo, Record, Statistics, Sysctls, Tracker, Tuple,
 };
 use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
 use stateward_engine::{Arrival, At, By, Config, Emitted, Engine, From, Outcome, Verdict, Why};
 
 use super::coverage::{Coverage, Known};
 use super::heard::{
-    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, without_order,
+    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, timeless_lines,
+    without_order,
 };
 use crate::dialogue::{Dialogue, Port, Settings, Step};
 
@@ -31,7 +33,18 @@ pub(super) fn heard(dialogue: &Dialogue, instants: &[u64], coverage: &mut Covera
     let tracker = side.engine.tracker();
     let mut table: Vec<Told> = tracker.dump().map(|record| told(&record, "")).collect();
     table.sort();
-    Heard { packets, table, statistics: columns(tracker.statistics()) }
+    Heard { packets, table, lines: lines(tracker), statistics: columns(tracker.statistics()) }
+}
+
+/// The table as /proc and the conntrack tool would print it.
+fn lines(tracker: &Tracker) -> Vec<String> {
+    let now = tracker.now();
+    let output = Output { extended: true, ..Output::default() };
+    let lines = tracker.dump().flat_map(|record| {
+        let proc = ProcLine { record: &record, now, uses: 2 }.to_string();
+        [proc, DumpLine { record: &record, now, uses: 1, output }.to_string()]
+    });
+    timeless_lines(lines)
 }
 
 /// The engine and what is noted beside it.
@@ -76,7 +89,7 @@ impl Side<'_> {
         Fate {
             state: outcome.state.map(CtState::name),
             direction: outcome.connection.map(|connection| connection.direction.name()),
-            end: end(&outcome),
+            end: end(&outcome, out.iter().any(|left| !left.by_host)),
             reasons: reason(&outcome).into_iter().collect(),
             expired: without_order(expired),
             given_up,
@@ -136,7 +149,7 @@ fn answer(emitted: &Emitted) -> Option<&'static str> {
     }
 }
 
-fn end(outcome: &Outcome) -> End {
+fn end(outcome: &Outcome, leaves: bool) -> End {
     match outcome.verdict {
         Verdict::Malformed => End::Refused,
         // Thrown away on arrival, before any hook.
@@ -146,6 +159,8 @@ fn end(outcome: &Outcome) -> End {
         Verdict::Drop(At::Routing) => End::Routing,
         Verdict::Drop(At::Confirm) => End::Confirm,
         Verdict::Input => End::Delivered,
+        // It cannot be cut as its next link asks for.
+        Verdict::Forward(Some(_)) | Verdict::Output(Some(_)) if !leaves => End::Confirm,
         Verdict::Forward(_) | Verdict::Output(_) => End::Left,
     }
 }

@@ -3,7 +3,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::heard::{
-    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, without_order,
+    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, timeless_lines,
+    without_order,
 };
 use crate::dialogue::{Dialogue, Port, Settings};
 use crate::kernel;
@@ -103,7 +104,9 @@ pub(super) fn heard(outcome: &Outcome, scenario: &Scenario) -> Heard {
     let packets = packets(outcome, scenario).iter().map(|seen| fate(seen, &mut numbers)).collect();
     let mut table: Vec<Told> = outcome.table.iter().map(|entry| told(entry, "")).collect();
     table.sort();
-    Heard { packets, table, statistics: outcome.statistics.clone() }
+    let lines = outcome.proc_table.iter().chain(&outcome.tool_table).cloned();
+    let lines = timeless_lines(lines);
+    Heard { packets, table, lines, statistics: outcome.statistics.clone() }
 }
 
 fn fate(packet: &Seen<'_>, numbers: &mut Numbers) -> Fate {

@@ -19,11 +19,18 @@ const LEGAL: [u8; 9] = [
     TCP_SYN | TCP_URG,
 ];
 
+/// The rows of the state tables.
+const TABLE: [u8; 5] = [TCP_SYN, TCP_SYN | TCP_ACK, TCP_FIN | TCP_ACK, TCP_ACK, TCP_RST];
+
 /// A segment of an attacker, or of an end that has lost its memory. The ends do not know of it but,
 /// now and then, the one it pretends to come from.
 pub(super) fn segment(connection: &mut Connection, random: &mut Random) -> Segment {
     let by = random.below(2);
-    let flags = if random.chance(94) { random.pick(LEGAL) } else { random.byte() };
+    let flags = match random.below(20) {
+        0 => random.byte(),
+        _ if connection.tour.is_some() => random.pick(TABLE),
+        _ => random.pick(LEGAL),
+    };
     let mut segment = connection.segment(by, flags, random.pick([0, 0, 0, 1, 100, 1400]));
     let (end, peer) = (&connection.ends[by], &connection.ends[1 - by]);
     let edge = peer.expected.wrapping_add(peer.room());
@@ -33,6 +40,9 @@ pub(super) fn segment(connection: &mut Connection, random: &mut Random) -> Segme
     segment.ack = near(random, peer.next, &acks);
     if random.chance(40) {
         segment.ack = end.expected;
+    }
+    if connection.tour.is_some() && random.chance(60) {
+        segment.seq = end.next;
     }
     if random.chance(30) {
         segment.window = random.pick([0, 1, 1000, 65535]);
