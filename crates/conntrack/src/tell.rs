@@ -41,7 +41,7 @@ impl Telling {
 /// The connection in `slot`, as told at `at`.
 pub(crate) fn record(table: &Table, slot: u32, telling: Telling, at: Instant) -> Option<Record> {
     let entry = table.entry(slot)?;
-    let seconds = at.until(entry.deadline()).as_secs();
+    let seconds = at.until(entry.deadline()).as_timeout();
     let timeout = u32::try_from(seconds).unwrap_or(u32::MAX);
     let with_state =
         telling.is_dump() || telling.is_destroy() || telling.caused_by(EventMask::PROTOINFO);

@@ -35,9 +35,18 @@ impl Span {
         Span(seconds as u64 * NANOS_PER_SECOND)
     }
 
-    /// Whole seconds, cut as the kernel cuts when it prints a timeout.
+    /// Whole seconds, cut.
     pub const fn as_secs(self) -> u64 {
         self.0 / NANOS_PER_SECOND
+    }
+
+    /// What is left of a timeout, in whole seconds, cut as the kernel cuts when it prints one. Its
+    /// clock ticks: of a timeout that was set since the last tick nothing has passed yet, so that a
+    /// connection refused at once is told to end 120 seconds before its time, not 119.
+    pub const fn as_timeout(self) -> u64 {
+        /// A jiffy at 250 Hz, as distributions build their kernels.
+        const TICK: u64 = NANOS_PER_SECOND / 250;
+        self.0.div_ceil(TICK).saturating_mul(TICK) / NANOS_PER_SECOND
     }
 }
 
@@ -60,5 +69,20 @@ impl Sub<Span> for Instant {
 impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{:09}", self.0 / NANOS_PER_SECOND, self.0 % NANOS_PER_SECOND)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeout_loses_its_first_second_with_the_first_tick() {
+        let left = |nanos: u64| Span(Span::secs(120).0 - nanos).as_timeout();
+        assert_eq!((left(0), left(1), left(3_999_999)), (120, 120, 120));
+        assert_eq!((left(4_000_000), left(999_999_999)), (119, 119));
+        assert_eq!(left(NANOS_PER_SECOND + 4_000_000), 118);
+        assert_eq!(Span(0).as_timeout(), 0);
+        assert_eq!(Span(u64::MAX).as_timeout(), u64::MAX / NANOS_PER_SECOND);
     }
 }

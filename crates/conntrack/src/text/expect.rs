@@ -55,7 +55,7 @@ fn line(f: &mut fmt::Formatter<'_>, expectation: &Expectation, now: Instant) -> 
     let announced = &expectation.announced;
     let (tuple, mask) = (&announced.tuple, announced.mask);
     let master = &expectation.master.tuples[Direction::Original];
-    write!(f, "{} proto={}", now.until(expectation.deadline).as_secs(), tuple.protocol())?;
+    write!(f, "{} proto={}", now.until(expectation.deadline).as_timeout(), tuple.protocol())?;
     write!(f, " src={}", Compressed(tuple.source()))?;
     write!(f, " dst={}", Compressed(tuple.destination()))?;
     ports(f, tuple)?;
@@ -107,7 +107,7 @@ impl fmt::Display for ExpectProcLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let announced = &self.expectation.announced;
         let tuple = &announced.tuple;
-        let seconds = self.now.until(self.expectation.deadline).as_secs();
+        let seconds = self.now.until(self.expectation.deadline).as_timeout();
         let family = match tuple.family() {
             Family::V4 => 2,
             Family::V6 => 10,

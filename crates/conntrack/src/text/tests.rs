@@ -538,7 +538,7 @@ fn expect(expectation: &Expectation) -> String {
 }
 
 fn expect_proc(expectation: &Expectation) -> String {
-    ExpectProcLine { expectation, now: NOW + Span(1) }.to_string()
+    ExpectProcLine { expectation, now: NOW + Span(4_000_000) }.to_string()
 }
 
 #[test]

@@ -311,7 +311,7 @@ impl<'a> ExpectationRecord<'a> {
                 sport: has_ports.then(|| announced.mask.port()),
             },
             master: Ends(expectation.master.tuples.0[0]),
-            timeout: now.until(expectation.deadline).as_secs(),
+            timeout: now.until(expectation.deadline).as_timeout(),
             helper: announced.helper,
             class: announced.class.number,
             flags: announced.flags.names().collect(),
