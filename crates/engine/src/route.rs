@@ -4,7 +4,7 @@
 //! host's own addresses. With one, a packet is delivered (own address, broadcast, multicast),
 //! forwarded, or ends here: martians, no route, TTL, MTU. What ends here leaves no entry, because
 //! only the end of the way confirms. Kernel counterpart: `ip_route_input_slow`, `ip_forward`,
-//! `ip6_rcv_core`, `ip6_forward`, with `rp_filter` 0 and `accept_local` 1.
+//! `ip6_rcv_core`, `ip6_forward`. What sources may come in is [`crate::source`]'s.
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -16,6 +16,7 @@ use stateward_wire::{Network as Header, Packet};
 
 use crate::engine::Port;
 use crate::options::{self, Problem};
+use crate::source::SourceCheck;
 
 /// An interface, by its position in [`Network::interfaces`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -32,6 +33,8 @@ pub struct Interface {
     pub mtu: u32,
     /// What it is connected to.
     pub link: Link,
+    /// Which IPv4 sources may come in.
+    pub source_check: SourceCheck,
 }
 
 /// Whether neighbours are looked for on a link.
@@ -48,7 +51,8 @@ impl Interface {
     /// An Ethernet interface that only its name is known of.
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
-        Interface { name, addresses: Vec::new(), mtu: 1500, link: Link::Ethernet }
+        let (link, source_check) = (Link::default(), SourceCheck::default());
+        Interface { name, addresses: Vec::new(), mtu: 1500, link, source_check }
     }
 }
 
@@ -93,6 +97,8 @@ pub enum RoutingDrop {
     MartianSource,
     /// A destination address that cannot be reached from outside.
     MartianDestination,
+    /// The routes do not lead back to the source (`rp_filter`).
+    ReversePath,
     /// Multicast to a group that nobody here has joined, and nobody forwards.
     Multicast,
     /// No route.
@@ -123,6 +129,7 @@ impl RoutingDrop {
         match self {
             RoutingDrop::MartianSource => "martian_source",
             RoutingDrop::MartianDestination => "martian_destination",
+            RoutingDrop::ReversePath => "reverse_path",
             RoutingDrop::Multicast => "multicast_not_joined",
             RoutingDrop::NoRoute => "no_route",
             RoutingDrop::NotForwarding => "not_forwarding",
@@ -138,9 +145,14 @@ impl RoutingDrop {
 impl fmt::Display for RoutingDrop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RoutingDrop::MartianSource => f.write_str("nobody can have this source address"),
+            RoutingDrop::MartianSource => {
+                f.write_str("nobody outside can have this source address")
+            }
             RoutingDrop::MartianDestination => {
                 f.write_str("this destination address cannot be reached from outside")
+            }
+            RoutingDrop::ReversePath => {
+                f.write_str("the routes do not lead back to the source (rp_filter)")
             }
             RoutingDrop::Multicast => f.write_str("nobody here has joined this multicast group"),
             RoutingDrop::NoRoute => f.write_str("there is no route to the destination"),
@@ -217,6 +229,12 @@ impl Network {
     /// The interfaces, in the order of their ids.
     pub fn interfaces(&self) -> &[Interface] {
         &self.interfaces
+    }
+
+    /// What the interfaces carry and ask for can be changed; their addresses count as they were when
+    /// the network was made.
+    pub fn interfaces_mut(&mut self) -> &mut [Interface] {
+        &mut self.interfaces
     }
 
     /// An interface.
@@ -321,16 +339,19 @@ impl Network {
             return Decision::Forward(None);
         }
         match packet.network() {
-            Header::V4(header) => match self.input_v4(header.source(), header.destination()) {
-                martian @ Decision::Drop(
-                    RoutingDrop::MartianSource
-                    | RoutingDrop::MartianDestination
-                    | RoutingDrop::Multicast,
-                ) => martian,
-                decision => {
-                    options::after_routing(packet).map_or_else(Decision::Drop, |()| decision)
+            Header::V4(header) => {
+                match self.input_v4(header.source(), header.destination(), ingress) {
+                    martian @ Decision::Drop(
+                        RoutingDrop::MartianSource
+                        | RoutingDrop::MartianDestination
+                        | RoutingDrop::ReversePath
+                        | RoutingDrop::Multicast,
+                    ) => martian,
+                    decision => {
+                        options::after_routing(packet).map_or_else(Decision::Drop, |()| decision)
+                    }
                 }
-            },
+            }
             Header::V6(header) => self.input_v6(header.destination(), ingress),
         }
     }
@@ -381,10 +402,22 @@ impl Network {
         Ok(())
     }
 
-    fn input_v4(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Decision {
+    fn input_v4(&self, source: Ipv4Addr, destination: Ipv4Addr, ingress: InterfaceId) -> Decision {
         if source.is_multicast() || source.is_broadcast() {
             return Decision::Drop(RoutingDrop::MartianSource);
         }
+        let decision = self.destination_v4(source, destination);
+        let unspecified = source.is_unspecified();
+        match decision {
+            Decision::Input | Decision::Forward(_) if !unspecified => {
+                let valid = self.validate_source(source, ingress);
+                valid.map_or_else(Decision::Drop, |()| decision)
+            }
+            _ => decision,
+        }
+    }
+
+    fn destination_v4(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Decision {
         if destination.is_multicast() {
             if source.is_loopback() {
                 return Decision::Drop(RoutingDrop::MartianSource);

@@ -13,6 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 use stateward_conntrack::{Event, EventMode, Instant, Record, Statistics};
 use stateward_engine::route::{Interface, Link, Network, Routing};
+use stateward_engine::source::SourceCheck;
 use stateward_engine::{Arrival, Config, Emitted, Engine, From, InterfaceId, Outcome, Port};
 use stateward_wire::compose::{self, Icmp, Tcp};
 use stateward_wire::{TcpFlags, checksum};
@@ -180,6 +181,7 @@ fn engine() -> Engine {
         addresses: addresses.map(net).to_vec(),
         mtu,
         link: Link::Ethernet,
+        source_check: SourceCheck::default(),
     };
     let interfaces = vec![
         interface("lan", ["10.0.0.1/24", "fd00:1::1/64"], 1500),

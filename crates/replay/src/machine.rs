@@ -4,13 +4,17 @@
 //! Without, routing is off: there are only the interfaces that the captures name, everything transits, and
 //! the machine has no addresses but those the user says it has.
 
+mod ipv4_conf;
+
 use std::net::IpAddr;
 
 use stateward_conntrack::{Span, SysctlError, Sysctls};
 use stateward_engine::defrag::Limits;
 use stateward_engine::route::{Interface, Link, Network, Route, Routing};
+use stateward_engine::source::SourceCheck;
 use stateward_engine::{self as engine, InterfaceId};
 
+use self::ipv4_conf::Ipv4Conf;
 use crate::config::{Config, ConfigError};
 
 /// The MTU of an interface that nothing is known about.
@@ -24,6 +28,7 @@ pub struct Machine {
     pub ipv4_fragments: Limits,
     /// Interfaces, addresses, routes.
     pub network: Network,
+    ipv4_conf: Ipv4Conf,
 }
 
 impl Machine {
@@ -33,6 +38,7 @@ impl Machine {
             sysctls: Sysctls::default(),
             ipv4_fragments: Limits::IPV4,
             network: Network::transparent(Vec::new(), own),
+            ipv4_conf: Ipv4Conf::default(),
         }
     }
 
@@ -67,8 +73,11 @@ impl Machine {
     /// When there is none of this name, or the kernel would refuse the value.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
         let dotted = name.trim().replace('/', ".");
-        match dotted.strip_prefix("net.ipv4.ipfrag_") {
-            Some(of_fragments) => self.set_fragments(of_fragments, value),
+        if let Some(of_fragments) = dotted.strip_prefix("net.ipv4.ipfrag_") {
+            return self.set_fragments(of_fragments, value);
+        }
+        match dotted.strip_prefix("net.ipv4.conf.") {
+            Some(of_interface) => self.ipv4_conf.set(&self.network, of_interface, value),
             None => self.sysctls.set(name, value),
         }
     }
@@ -91,7 +100,8 @@ impl Machine {
 
     /// An engine for this machine. Unfinished checksums are right: a capture may have been made on the
     /// sending host.
-    pub fn engine(self) -> engine::Engine {
+    pub fn engine(mut self) -> engine::Engine {
+        self.ipv4_conf.apply(&mut self.network);
         let tracker = stateward_conntrack::Config {
             sysctls: self.sysctls,
             unfinished: stateward_conntrack::Unfinished::Good,
@@ -111,6 +121,7 @@ fn network(config: &Config) -> Network {
             addresses: known.addresses.clone(),
             mtu: known.mtu.unwrap_or(DEFAULT_MTU),
             link: Link::Ethernet,
+            source_check: SourceCheck::default(),
         })
         .collect();
     let number = |name: &str| {
@@ -160,6 +171,8 @@ fn distance(name: &str, short: &str) -> f64 {
 mod tests {
     use std::path::Path;
 
+    use stateward_engine::source::{OwnSource, ReversePath};
+
     use super::*;
 
     fn refused(text: &str) -> ConfigError {
@@ -189,6 +202,37 @@ mod tests {
         assert_eq!(machine.ipv4_fragments.high_threshold, 1);
         assert_eq!(machine.set("net.ipv4.ipfrag_secret", "1"), Err(SysctlError::Unknown));
         assert_eq!(machine.set("net.ipv4.ipfrag_time", "x"), Err(SysctlError::NotANumber));
+    }
+
+    #[test]
+    fn of_what_is_asked_of_sources_the_strictest_holds() {
+        let text = "
+            [[interface]]
+            name = \"lan0\"
+            [[interface]]
+            name = \"wan0.7\"
+            [sysctl]
+            \"net.ipv4.conf.all.rp_filter\" = 1
+            \"net.ipv4.conf.default.rp_filter\" = 2
+            \"net.ipv4.conf.lan0.rp_filter\" = 0
+            \"net.ipv4.conf.wan0/7.accept_local\" = 1
+        ";
+        let config = Config::parse(Path::new("gateway.toml"), text).unwrap();
+        let mut machine = Machine::from_config(&config, []).unwrap();
+        let unknown = machine.set("net.ipv4.conf.dmz0.rp_filter", "1");
+        assert_eq!(unknown, Err(SysctlError::Unknown));
+        let wrong = machine.set("net.ipv4.conf.lan0.rp_filter", "on");
+        assert_eq!(wrong, Err(SysctlError::NotANumber));
+        let engine = machine.engine();
+        let checks: Vec<_> = engine.network().interfaces().iter().map(|i| i.source_check).collect();
+        let (strict, loose) = (ReversePath::Strict, ReversePath::Loose);
+        assert_eq!(
+            checks,
+            [
+                SourceCheck { reverse_path: strict, own: OwnSource::Refused },
+                SourceCheck { reverse_path: loose, own: OwnSource::Accepted },
+            ]
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use arbitrary::Arbitrary;
 use stateward_conntrack::{EventMode, Unfinished};
 use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
+use stateward_engine::source::SourceCheck;
 use stateward_engine::{Config, Engine, From, Port};
 
 /// Where a packet enters.
@@ -115,6 +116,7 @@ impl Machine {
             addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
             mtu,
             link: Link::Ethernet,
+            source_check: SourceCheck::default(),
         };
         // IPv6 asks for 1,280 of every link.
         let mtu = 1_280 + u32::from(self.mtu);

@@ -21,6 +21,7 @@ use stateward_conntrack::{
     EventKind, Flow, Instant, L4Key, NANOS_PER_SECOND, Sysctls, Tuple, Zone,
 };
 use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
+use stateward_engine::source::SourceCheck;
 use stateward_engine::{Arrival, Config, Emitted, Engine, From, Outcome, Port};
 use stateward_wire::compose::{self, Icmp, Tcp};
 use stateward_wire::{TcpFlags, protocol};
@@ -361,6 +362,7 @@ fn router() -> Network {
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
         mtu,
         link: Link::Ethernet,
+        source_check: SourceCheck::default(),
     };
     let interfaces = vec![
         interface("lan0", ["192.168.1.1/24", "fd00:1::1/64"], 1_500),

@@ -7,6 +7,7 @@ use stateward_conntrack::{
     CtState, Event, Instant, L4Key, ProtocolInfo, Record, Statistics, Sysctls, Tracker, Tuple,
 };
 use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
+use stateward_engine::source::{OwnSource, SourceCheck};
 use stateward_engine::{Arrival, At, By, Config, Emitted, Engine, From, Outcome, Verdict, Why};
 
 use super::coverage::{Coverage, Known};
@@ -111,6 +112,7 @@ fn engine(settings: &Settings) -> Engine {
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
         mtu,
         link: Link::PointToPoint,
+        source_check: SourceCheck { own: OwnSource::Accepted, ..SourceCheck::default() },
     };
     let mtu = settings.mtu.map_or(1500, u32::from);
     let interfaces = vec![
