@@ -59,6 +59,11 @@ fn machine(args: &ReplayArgs) -> Result<Machine, Failure> {
                 let message = format!("--host: {} describes the machine", file.display());
                 return Err(Failure::usage(message, Some(hint)));
             }
+            let ruled = config.rules.is_some() || config.rules6.is_some();
+            if ruled {
+                let file = file.display();
+                eprintln!("warning: {file}: rules are not evaluated yet, every packet passes them");
+            }
             Machine::from_config(&config, own)?
         }
     };

@@ -191,6 +191,19 @@ fn quiet() {
 }
 
 #[test]
+fn rules_that_are_not_evaluated_are_said() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("gateway.toml"), "rules = \"rules.v4\"\n").unwrap();
+    let capture = repository().join("examples/captures/http.pcap.gz");
+    run_in(
+        directory.path(),
+        &format!("replay --quiet --config gateway.toml {}", capture.display()),
+    )
+    .code(0)
+    .stderr_eq("warning: gateway.toml: rules are not evaluated yet, every packet passes them\n");
+}
+
+#[test]
 fn what_left_can_be_written_and_replayed_again() {
     let directory = tempfile::tempdir().unwrap();
     let config = repository().join("crates/cli/tests/inputs/gateway.toml");

@@ -205,6 +205,19 @@ mod tests {
     }
 
     #[test]
+    fn the_documented_example_is_a_machine() {
+        let page = include_str!("../../../docs/gateway.md");
+        let example = page.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+        let config = Config::parse(Path::new("gateway.toml"), example).unwrap();
+        let machine = Machine::from_config(&config, []).unwrap();
+        assert_eq!(machine.sysctls.tcp.established, 86_400);
+        let engine = machine.engine();
+        let wan = engine.network().interface(InterfaceId(1)).unwrap();
+        assert_eq!(wan.source_check.reverse_path, ReversePath::Loose);
+        assert_eq!(engine.network().route("8.8.8.8".parse().unwrap()), Some(InterfaceId(1)));
+    }
+
+    #[test]
     fn of_what_is_asked_of_sources_the_strictest_holds() {
         let text = "
             [[interface]]
