@@ -16,7 +16,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 use crate::entry::NONE;
 use crate::memory::Region;
 use crate::prefetch::prefetch;
-use crate::tuple::Tuple;
+use crate::tuple::{Key, Tuple};
 
 /// Pairs in a bucket.
 const WIDTH: usize = 9;
@@ -121,6 +121,17 @@ impl Index {
             4 => self.seed.hash(&tuple.key.words()),
             _ => self.hash_v6(*tuple),
         };
+        self.place_by(hash)
+    }
+
+    /// As [`Index::place`] for a key of IPv4 and a protocol with ports.
+    #[inline(always)]
+    pub(crate) fn place_of_ports(&self, key: &Key) -> Place {
+        self.place_by(self.seed.hash(&key.words_of_ports()))
+    }
+
+    #[inline(always)]
+    fn place_by(&self, hash: u64) -> Place {
         // Lemire's reduction: the high half picks the bucket, the low bits are the tag.
         let bucket = (((hash >> 32) * self.buckets.len() as u64) >> 32) as u32;
         Place { bucket, tag: hash as u16 }

@@ -99,6 +99,12 @@ impl Table {
         self.index.place(tuple)
     }
 
+    /// As [`Table::place`] for the key of TCP or UDP over IPv4.
+    #[inline(always)]
+    pub(crate) fn place_of_ports(&self, key: &Key) -> Place {
+        self.index.place_of_ports(key)
+    }
+
     /// Starts fetching a place's line of the index.
     #[inline]
     pub(crate) fn prefetch(&self, place: Place) {
@@ -108,18 +114,29 @@ impl Table {
     /// Starts fetching both lines of the entry that is most likely at `place`, and for IPv6 its
     /// addresses.
     #[inline]
-    pub(crate) fn prefetch_entry(&self, place: Place) {
-        let Some(slot) = self.index.first_candidate(place) else { return };
-        if let Some(entry) = self.entries.get(slot as usize) {
-            prefetch(&entry.original);
-            prefetch(&entry.l4);
-        }
+    pub(crate) fn prefetch_entry(&self, place: Place) -> Option<u32> {
+        let slot = self.index.first_candidate(place)?;
+        let entry = self.entries.get(slot as usize)?;
+        prefetch(&entry.original);
+        prefetch(&entry.l4);
         // IPv6 lives at the high end.
         if slot >= self.fresh.high
             && let Some(pair) = self.pairs.get(slot as usize)
         {
             prefetch(pair);
         }
+        Some(slot)
+    }
+
+    /// The entry in a slot that may have an IPv4 key: what is in the table under a key is there once,
+    /// so that this finds what the index would lead to, or nothing.
+    #[inline]
+    pub(crate) fn find_fetched(&self, slot: u32, key: &Key) -> Option<(u32, Direction)> {
+        let entry = self.entries.get(slot as usize)?;
+        if entry.is_free() || key.version != 4 {
+            return None;
+        }
+        direction_of(entry, key).map(|direction| (slot, direction))
     }
 
     /// The entry that has the tuple, and in which direction.
@@ -272,9 +289,8 @@ impl Table {
         if let Some((slot, direction)) = self.find_at(places.0, &original) {
             return Err(InsertError::Taken(slot, direction));
         }
-        if let Some(place) = places.1
-            && let Some((slot, direction)) = self.find_at(place, &reply)
-        {
+        // Even where the reply is the inverse: another connection's may have been made the same.
+        if let Some((slot, direction)) = self.find_at(places.1.unwrap_or(places.0), &reply) {
             return Err(InsertError::Taken(slot, direction));
         }
         let slot = self.take_slot(original.key.version).ok_or(InsertError::Full)?;
@@ -379,9 +395,12 @@ impl Table {
     #[inline]
     pub(crate) fn set_deadline(&mut self, slot: u32, deadline: Instant) {
         let Some(entry) = self.entries.get_mut(slot as usize) else { return };
-        if entry.deadline != deadline.0 {
-            entry.deadline = deadline.0;
-            self.wheel.moved(&mut self.entries, slot);
+        if entry.deadline == deadline.0 {
+            return;
+        }
+        entry.deadline = deadline.0;
+        if self.wheel.is_sooner(entry) {
+            self.wheel.sooner(&mut self.entries, slot);
         }
     }
 

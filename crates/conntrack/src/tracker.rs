@@ -32,7 +32,7 @@ mod tracked;
 use stateward_wire::{Family, Packet, protocol};
 
 use crate::decision::{Accept, L4Decision};
-use crate::entry::ConnId;
+use crate::entry::{ConnId, Flags, NONE};
 use crate::event::{Event, EventMask};
 use crate::expect::Expectations;
 use crate::index::{Place, Seed};
@@ -43,9 +43,9 @@ use crate::status::{CtState, Direction, Status};
 use crate::sysctl::Sysctls;
 use crate::table::{Table, Unconfirmed};
 use crate::time::Instant;
-use crate::tuple::{Tuple, Zone};
-pub(crate) use protocols::L4Context;
+use crate::tuple::{AddressPair, Key, Tuple, Zone};
 use protocols::l4_packet;
+pub(crate) use protocols::{Circumstances, L4Context};
 use room::Pressure;
 pub use tracked::{Flow, Tracked};
 
@@ -175,23 +175,27 @@ impl Tracker {
 
     /// Works out where the connection of a packet would be, from the packet alone, and starts
     /// fetching that line of the index. Nothing in the table is looked at.
-    #[inline]
+    #[inline(always)]
     pub fn approach(&self, packet: &Packet<'_>) -> Option<Approach> {
-        let approach = self.approach_in(packet, Zone::DEFAULT)?;
-        self.table.prefetch(approach.place);
-        Some(approach)
+        let tuple = Tuple::of(packet, Zone::DEFAULT)?;
+        let place = self.table.place(&tuple);
+        self.table.prefetch(place);
+        Some(Approach { key: tuple.key, place, fetched: NONE })
     }
 
+    /// As [`Tracker::approach`] for TCP and UDP over IPv4; `None` for what is not that.
     #[inline(always)]
-    fn approach_in(&self, packet: &Packet<'_>, zone: Zone) -> Option<Approach> {
-        let tuple = Tuple::of(packet, zone)?;
-        Some(Approach { place: self.table.place(&tuple), tuple })
+    pub fn approach_plain(&self, packet: &Packet<'_>) -> Option<Approach> {
+        let key = Key::of_ports(packet)?;
+        let place = self.table.place_of_ports(&key);
+        self.table.prefetch(place);
+        Some(Approach { key, place, fetched: NONE })
     }
 
     /// Second step of [`Tracker::approach`]: the entry itself.
     #[inline]
-    pub fn approach_entry(&self, approach: &Approach) {
-        self.table.prefetch_entry(approach.place);
+    pub fn approach_entry(&self, approach: &mut Approach) {
+        approach.fetched = self.table.prefetch_entry(approach.place).unwrap_or(NONE);
     }
 
     /// Classifies a packet: see the module's essay.
@@ -206,7 +210,7 @@ impl Tracker {
     /// [approached](Tracker::approach) and has not changed since. The answer is written over
     /// `tracked`, which must be [`Tracked::untracked`]: handed up by value it is copied from call
     /// to call, and each copy waits for the stores before it.
-    #[inline]
+    #[inline(never)]
     pub fn track_from(
         &mut self,
         approach: Option<&Approach>,
@@ -219,7 +223,7 @@ impl Tracker {
         self.track_at(packet, hook, Zone::DEFAULT, approach, tracked);
     }
 
-    #[inline]
+    #[inline(always)]
     fn track_at(
         &mut self,
         packet: &Packet<'_>,
@@ -259,23 +263,38 @@ impl Tracker {
             *tracked = error;
             return;
         }
-        let found;
-        let Some(Approach { tuple, place }) = (match known {
-            Some(known) => Some(known),
-            None => {
-                found = self.approach_in(packet, zone);
-                found.as_ref()
-            }
-        }) else {
-            *tracked = self.invalid(no_tuple(upper.protocol));
+        if let Some(known) = known
+            && let Some((slot, direction)) = self.table.find_fetched(known.fetched, &known.key)
+            && self.existing(slot, direction, packet, verify, tracked) == Lookup::Done
+        {
+            return;
+        }
+        self.look_up(packet, zone, known, verify, tracked);
+    }
+
+    /// As [`Tracker::classify`] from the index on.
+    #[inline(never)]
+    fn look_up(
+        &mut self,
+        packet: &Packet<'_>,
+        zone: Zone,
+        known: Option<&Approach>,
+        verify: Option<Unfinished>,
+        tracked: &mut Tracked,
+    ) {
+        let tuple = known.and_then(Approach::tuple).or_else(|| Tuple::of(packet, zone));
+        let Some(tuple) = tuple else {
+            let protocol = packet.upper().map(|upper| upper.protocol).unwrap_or_default();
+            *tracked = self.invalid(no_tuple(protocol));
             return;
         };
-        let lookup = match self.table.find_at(*place, tuple) {
+        let place = known.map_or_else(|| self.table.place(&tuple), |known| known.place);
+        let lookup = match self.table.find_at(place, &tuple) {
             Some((slot, direction)) => self.existing(slot, direction, packet, verify, tracked),
             None => Lookup::Missed,
         };
         if lookup == Lookup::Missed {
-            *tracked = self.begin(tuple, *place, packet, verify);
+            *tracked = self.begin(&tuple, place, packet, verify);
         }
     }
 
@@ -291,16 +310,36 @@ impl Tracker {
     ) -> Lookup {
         let now = self.now;
         let Some(entry) = self.table.entry_mut(slot) else { return Lookup::Missed };
-        let status = entry.status;
-        let context = L4Context {
-            sysctls: &self.sysctls,
-            direction,
-            status,
-            is_new: false,
-            now,
-            remaining: now.until(entry.deadline()),
-            verify,
+        let sysctls = &self.sysctls;
+        let circumstances = Circumstances { sysctls, now, direction, verify: verify.is_some() };
+        let Some(timeout) = protocols::steady(entry, circumstances, packet) else {
+            return self.decide(slot, direction, packet, verify, tracked);
         };
+        tracked.state = CtState::Established;
+        tracked.direction = Some(direction);
+        tracked.flow = Flow::Confirmed(ConnId { slot, generation: entry.generation });
+        let counts = entry.flags.has(Flags::ACCOUNTING);
+        self.table.set_deadline(slot, now + timeout);
+        if counts {
+            self.table.account(slot, direction, packet.length());
+        }
+        Lookup::Done
+    }
+
+    /// As [`Tracker::existing`] for packets that may change more than the timeout.
+    #[inline(never)]
+    fn decide(
+        &mut self,
+        slot: u32,
+        direction: Direction,
+        packet: &Packet<'_>,
+        verify: Option<Unfinished>,
+        tracked: &mut Tracked,
+    ) -> Lookup {
+        let now = self.now;
+        let Some(entry) = self.table.entry_mut(slot) else { return Lookup::Missed };
+        let status = entry.status;
+        let context = L4Context::of(entry, &self.sysctls, direction, now, verify);
         let id = ConnId { slot, generation: entry.generation };
         let decision = l4_packet(entry, &context, packet);
         tracked.state = state_of(status, direction);
@@ -385,6 +424,15 @@ enum Lookup {
 /// long as these stay the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Approach {
-    tuple: Tuple,
+    key: Key,
     place: Place,
+    /// The slot whose entry was fetched. It is looked at first; what it holds by then decides.
+    fetched: u32,
+}
+
+impl Approach {
+    /// The whole tuple, where the key is all of it.
+    fn tuple(&self) -> Option<Tuple> {
+        (self.key.version == 4).then(|| Tuple { key: self.key, pair: AddressPair::default() })
+    }
 }

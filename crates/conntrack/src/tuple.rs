@@ -238,6 +238,26 @@ impl PartialEq for Key {
 }
 
 impl Key {
+    /// The key of a TCP or UDP packet over IPv4, in the default zone; `None` for what is not that.
+    #[inline(always)]
+    pub(crate) fn of_ports(packet: &Packet<'_>) -> Option<Key> {
+        let Network::V4(header) = packet.network() else { return None };
+        let protocol = packet.upper()?.protocol;
+        if !matches!(protocol, protocol::TCP | protocol::UDP) {
+            return None;
+        }
+        let [a, b, c, d] = *packet.l4().first_chunk::<4>()?;
+        Some(Key {
+            source: u32::from_be_bytes(header.source),
+            destination: u32::from_be_bytes(header.destination),
+            source_port: u16::from_be_bytes([a, b]),
+            destination_port: u16::from_be_bytes([c, d]),
+            zone: Zone::DEFAULT.0,
+            protocol,
+            version: 4,
+        })
+    }
+
     #[inline]
     pub(crate) fn inverse(&self) -> Option<Key> {
         let mut key = Key { source: self.destination, destination: self.source, ..*self };
@@ -279,7 +299,17 @@ impl Key {
     /// in order, with zone, protocol and ICMP type in what is left of the 64 bits.
     #[inline]
     pub(crate) fn words(&self) -> [u64; 2] {
-        let (source_port, destination_port, icmp) = self.ends();
+        self.words_of(self.ends())
+    }
+
+    /// As [`Key::words`] for protocols with ports.
+    #[inline(always)]
+    pub(crate) fn words_of_ports(&self) -> [u64; 2] {
+        self.words_of((self.source_port, self.destination_port, 0))
+    }
+
+    #[inline(always)]
+    fn words_of(&self, (source_port, destination_port, icmp): (u16, u16, u8)) -> [u64; 2] {
         let a = u64::from(self.source) << 16 | u64::from(source_port);
         let b = u64::from(self.destination) << 16 | u64::from(destination_port);
         [

@@ -4,7 +4,7 @@
 //! after the first and a reply has been seen: a DNS exchange never is. UDP-Lite is one with the second
 //! packet after the reply. Kernel counterpart: `nf_conntrack_proto_udp.c`. Sources: RFC 768, RFC 3828.
 
-use stateward_wire::{Packet, UdpHeader, protocol};
+use stateward_wire::{Packet, UdpHeader, checksum, protocol};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::decision::{Accept, L4Decision};
@@ -12,7 +12,7 @@ use crate::reason::Reason;
 use crate::status::Status;
 use crate::sysctl::span;
 use crate::time::{Instant, Span};
-use crate::tracker::L4Context;
+use crate::tracker::{Circumstances, L4Context};
 
 /// How long after the first packet a flow counts as a stream.
 const STREAM_AFTER: Span = Span::secs(2);
@@ -36,8 +36,32 @@ impl UdpTrack {
     }
 }
 
+/// What nearly every datagram is: one of a stream. Gives the new timeout, as [`packet`] would; `None`,
+/// and nothing done, for any other. The caller knows that the connection is ASSURED and has
+/// SEEN_REPLY.
+#[inline(always)]
+pub(crate) fn steady(
+    track: &UdpTrack,
+    circumstances: Circumstances<'_>,
+    packet: &Packet<'_>,
+) -> Option<Span> {
+    if circumstances.now <= track.stream_from() {
+        return None;
+    }
+    let header = UdpHeader::view(packet.l4())?;
+    let length = usize::from(header.length.get());
+    if length > packet.l4_length() || length < size_of::<UdpHeader>() {
+        return None;
+    }
+    let verify = circumstances.verify && header.checksum.get() != 0;
+    if verify && !checksum::is_good(packet, protocol::UDP) {
+        return None;
+    }
+    Some(span(circumstances.sysctls.udp_timeout_stream))
+}
+
 /// One UDP datagram.
-#[inline]
+#[inline(never)]
 pub(crate) fn packet(
     track: &mut UdpTrack,
     context: &L4Context<'_>,

@@ -79,24 +79,22 @@ impl Wheel {
         self.place(entries, slot);
     }
 
-    /// Takes note that an entry's deadline has changed.
+    /// Whether an entry's deadline comes before the tick at which the wheel looks at it: then
+    /// [`Wheel::sooner`] must be told.
     #[inline]
-    pub(crate) fn moved(&mut self, entries: &mut [Entry], slot: u32) {
-        let Some(entry) = entries.get(slot as usize) else { return };
+    pub(crate) fn is_sooner(&self, entry: &Entry) -> bool {
         let tick = entry.deadline >> TICK_SHIFT;
-        let sooner = match entry.hint {
+        match entry.hint {
             // In the heap: whatever comes after this tick can wait until the heap gives it out.
             UNLISTED => tick <= self.tick,
             // Hints lie at most the wheel's horizon ahead, so that the difference fits.
             hint => ((tick as u32).wrapping_sub(hint) as i32) < 0,
-        };
-        if sooner {
-            self.sooner(entries, slot);
         }
     }
 
+    /// Takes note that an entry's deadline comes sooner than the wheel would look.
     #[inline(never)]
-    fn sooner(&mut self, entries: &mut [Entry], slot: u32) {
+    pub(crate) fn sooner(&mut self, entries: &mut [Entry], slot: u32) {
         let Some(entry) = entries.get(slot as usize) else { return };
         if entry.hint == UNLISTED {
             // In the heap under another deadline: looked at again under this one if it is sooner.

@@ -203,6 +203,8 @@ pub struct Engine {
     pub(crate) defrag: Defrag,
     /// State of the generator that names the fragments of IPv6 packets.
     pub(crate) random: u64,
+    /// What is known of a burst's packets before their turn: [`BURST`] places, used again and again.
+    prepared: Vec<Option<Prepared>>,
 }
 
 /// The largest burst that is prepared as one; longer ones are cut.
@@ -232,6 +234,7 @@ impl Engine {
             tracker: Tracker::with_memory(config.tracker, arena),
             network: config.network,
             emitted: Vec::new(),
+            prepared: vec![None; BURST],
         }
     }
 
@@ -253,7 +256,12 @@ impl Engine {
     /// One packet.
     #[inline(never)]
     pub fn process(&mut self, arrival: &mut Arrival<'_>, from: From) -> Outcome {
-        self.walk(arrival, from, None)
+        let mut known = None;
+        self.prepare(arrival, from, &mut known);
+        if let Some(known) = &mut known {
+            self.tracker.approach_entry(&mut known.approach);
+        }
+        self.walk(arrival, from, known.as_ref())
     }
 
     /// A burst of packets in order. The result is that of processing each by itself: the burst only
@@ -266,39 +274,47 @@ impl Engine {
         mut each: impl FnMut(&mut Engine, usize, Outcome),
     ) {
         for (n, burst) in arrivals.chunks_mut(BURST).enumerate() {
-            // Alone, a packet has nothing to wait behind.
-            if let [arrival] = burst {
-                let outcome = self.process(arrival, from);
-                each(self, n * BURST, outcome);
-                continue;
+            let mut prepared = core::mem::take(&mut self.prepared);
+            // Full but for a burst within a burst.
+            prepared.resize(BURST, None);
+            for (arrival, known) in burst.iter().zip(&mut prepared) {
+                self.prepare(arrival, from, known);
             }
-            let prepared = self.prepare(burst, from);
-            for known in prepared.iter().take(AHEAD).flatten() {
-                self.tracker.approach_entry(&known.approach);
+            for known in prepared.iter_mut().take(AHEAD.min(burst.len())).flatten() {
+                self.tracker.approach_entry(&mut known.approach);
             }
+            let last = burst.len();
             for (i, arrival) in burst.iter_mut().enumerate() {
-                if let Some(Some(known)) = prepared.get(i + AHEAD) {
-                    self.tracker.approach_entry(&known.approach);
+                if i + AHEAD < last
+                    && let Some(Some(known)) = prepared.get_mut(i + AHEAD)
+                {
+                    self.tracker.approach_entry(&mut known.approach);
                 }
                 let known = prepared.get(i).and_then(Option::as_ref);
                 let outcome = self.walk(arrival, from, known);
                 each(self, n * BURST + i, outcome);
             }
+            self.prepared = prepared;
         }
     }
 
-    /// Parses a burst and starts fetching every packet's line of the index.
-    #[inline]
-    fn prepare(&self, burst: &[Arrival<'_>], from: From) -> [Option<Prepared>; BURST] {
-        let mut prepared = [None; BURST];
-        for (arrival, known) in burst.iter().zip(&mut prepared) {
-            if let Ok(packet) = parse(arrival.bytes, arrival.port, from)
-                && let Some(approach) = self.tracker.approach(&packet)
-            {
-                *known = Some(Prepared { layout: packet.layout(), approach });
-            }
+    /// Parses a packet and starts fetching its line of the index.
+    #[inline(always)]
+    fn prepare(&self, arrival: &Arrival<'_>, from: From, known: &mut Option<Prepared>) {
+        if let Some(packet) = Packet::parse_plain(arrival.bytes)
+            && let Some(approach) = self.tracker.approach_plain(&packet)
+        {
+            *known = Some(Prepared { layout: packet.layout(), approach });
+        } else {
+            *known = self.prepare_any(arrival, from);
         }
-        prepared
+    }
+
+    #[inline(never)]
+    fn prepare_any(&self, arrival: &Arrival<'_>, from: From) -> Option<Prepared> {
+        let packet = parse(arrival.bytes, arrival.port, from).ok()?;
+        let approach = self.tracker.approach(&packet)?;
+        Some(Prepared { layout: packet.layout(), approach })
     }
 
     /// Ends connections and forgets fragments whose time has come. The work is bounded by how many

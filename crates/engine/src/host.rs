@@ -14,7 +14,7 @@ use stateward_wire::{Family, Packet, checksum, protocol};
 use crate::engine::{At, By, Emitted, Engine, Port, Why};
 use crate::options::Problem;
 use crate::route::RoutingDrop;
-use crate::walk::{End, Walker};
+use crate::walk::{Ended, Walker};
 
 /// Bytes of the offending packet that an ICMP error quotes at most: 576 with its headers.
 const QUOTE_V4: usize = 576 - 20 - 8;
@@ -61,11 +61,11 @@ impl Engine {
         walker: &mut Walker<'_>,
         packet: &Packet<'_>,
         reason: RoutingDrop,
-    ) -> End {
+    ) -> Ended {
         if let Some(error) = error_for(reason, packet.source().is_ipv4()) {
             self.send_error(walker, packet, &error);
         }
-        End { at: At::Routing, why: Why::Routing(reason) }
+        walker.end(At::Routing, Why::Routing(reason))
     }
 
     pub(crate) fn send_error(

@@ -10,7 +10,7 @@ use crate::defrag::{self, Cut, Expired, Origins, Place, Reassembled, Side, cut};
 use crate::engine::{At, By, Emitted, Engine, Outcome, Port, Verdict, Why};
 use crate::host::Error;
 use crate::route::InterfaceId;
-use crate::walk::Walker;
+use crate::walk::{Ended, Walker};
 
 impl Engine {
     /// A fragment: waits, is dropped, or brings the whole on its way. `None`: it goes on as it is.
@@ -80,7 +80,10 @@ impl Engine {
             self.emitted.push(Emitted { interface: egress, by: By::Packet, bytes });
             in_pieces = true;
         }
-        self.outcome(walker, ended, layout.length(), in_pieces)
+        match ended {
+            Ok(verdict) => self.outcome(&mut walker, verdict, layout.length(), in_pieces),
+            Err(Ended) => self.ended(&mut walker, layout.length()),
+        }
     }
 
     /// Cuts a packet for the link it leaves by, if it must be; what leaves is then emitted.

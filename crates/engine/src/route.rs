@@ -258,6 +258,7 @@ impl Network {
     }
 
     /// Whether this network routes.
+    #[inline]
     pub fn routing(&self) -> Routing {
         self.routing
     }
@@ -329,15 +330,14 @@ impl Network {
         options::on_arrival(packet).err()
     }
 
-    /// What becomes of a packet that came in from outside.
+    /// Whether a packet is for one of this host's own addresses.
     #[inline]
+    pub(crate) fn has_own(&self, packet: &Packet<'_>) -> bool {
+        !self.own.is_empty() && self.own.contains(&packet.destination())
+    }
+
+    /// What becomes of a packet that came in from outside, where there is routing.
     pub(crate) fn input(&self, packet: &Packet<'_>, ingress: InterfaceId) -> Decision {
-        if self.routing == Routing::Off {
-            if !self.own.is_empty() && self.own.contains(&packet.destination()) {
-                return Decision::Input;
-            }
-            return Decision::Forward(None);
-        }
         match packet.network() {
             Header::V4(header) => {
                 match self.input_v4(header.source(), header.destination(), ingress) {
@@ -377,9 +377,6 @@ impl Network {
         egress: Option<InterfaceId>,
         largest_piece: Option<usize>,
     ) -> Result<(), RoutingDrop> {
-        if self.routing == Routing::Off {
-            return Ok(());
-        }
         if packet.ttl() <= 1 {
             return Err(RoutingDrop::TimeToLive);
         }

@@ -60,22 +60,52 @@ pub(crate) struct Walker<'a> {
     pub(crate) largest_piece: Option<usize>,
     /// Bytes are missing in its middle: no checksum can be judged.
     pub(crate) incomplete: bool,
+    /// Where and why it ended, once it has [`Ended`].
+    pub(crate) end: Option<End>,
 }
 
 impl Walker<'_> {
     pub(crate) fn new(now: Instant, port: Port) -> Self {
-        Walker { tracked: None, approach: None, now, port, largest_piece: None, incomplete: false }
+        Walker {
+            tracked: None,
+            approach: None,
+            now,
+            port,
+            largest_piece: None,
+            incomplete: false,
+            end: None,
+        }
+    }
+
+    /// Ends the walk before its end.
+    #[cold]
+    pub(crate) fn end(&mut self, at: At, why: Why) -> Ended {
+        self.end = Some(End { at, why });
+        Ended
     }
 }
 
 /// How the walk ended before its end.
+#[derive(Clone, Copy)]
 pub(crate) struct End {
-    pub(crate) at: At,
-    pub(crate) why: Why,
+    at: At,
+    why: Why,
+}
+
+/// The walk has ended before its end; the walker knows where and why, so that what is handed up from
+/// stage to stage fits a register.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended;
+
+/// Where routing sends a packet.
+enum Way {
+    Input,
+    Forward(Option<InterfaceId>),
 }
 
 impl Engine {
-    #[inline]
+    /// One packet from its arrival to its end; `prepared` if it came in a burst.
+    #[inline(never)]
     pub(crate) fn walk(
         &mut self,
         arrival: &mut Arrival<'_>,
@@ -90,43 +120,89 @@ impl Engine {
                 Err(malformed) => return Outcome::malformed(malformed, arrival.bytes.len()),
             },
         };
-        if arrival.port != Port::Local
-            && let Some(reason) = self.network.on_arrival(&packet)
-        {
-            let mut walker = Walker::new(arrival.now, arrival.port);
-            let End { at, why } = self.refuse(&mut walker, &packet, reason);
-            return Outcome::unseen(Verdict::Drop(at), why, packet.length());
+        let Port::Interface(ingress) = arrival.port else {
+            return self.walk_out(arrival, &packet, prepared);
+        };
+        if let Some(reason) = self.network.on_arrival(&packet) {
+            return self.turn_away(arrival, &packet, reason);
         }
         if packet.is_fragment()
             && let Some(outcome) = self.walk_fragment(&packet, arrival.port, arrival.now)
         {
             return outcome;
         }
-        let approach = prepared.map(|known| &known.approach);
-        let largest_piece = match from {
-            From::Capture => self.network.pieces_of_superpacket(&packet, arrival.port),
-            From::Wire => None,
-        };
-        let mut walker =
-            Walker { approach, largest_piece, ..Walker::new(arrival.now, arrival.port) };
-        let layout = packet.layout();
-        let ended = self.pass(&mut walker, &packet);
-        let mut in_pieces = false;
-        if let Ok(Verdict::Forward(Some(egress))) = ended {
-            Edit::new(arrival.bytes, layout).decrement_ttl();
-            let bytes = arrival.bytes.get(..layout.length()).unwrap_or(arrival.bytes);
-            // A superpacket is cut by the card that sends it, and shown as one.
-            in_pieces = largest_piece.is_none() && self.leave_in_pieces(bytes, None, egress);
+        let mut walker = Walker::new(arrival.now, arrival.port);
+        walker.approach = prepared.map(|known| &known.approach);
+        if from == From::Capture {
+            walker.largest_piece = self.network.pieces_of_superpacket(&packet, arrival.port);
         }
-        self.outcome(walker, ended, layout.length(), in_pieces)
+        let layout = packet.layout();
+        let verdict = match self.receive(&mut walker, &packet, ingress) {
+            Ok(verdict) => verdict,
+            Err(Ended) => return self.ended(&mut walker, layout.length()),
+        };
+        let in_pieces = match verdict {
+            Verdict::Forward(Some(egress)) => self.leave(arrival, layout, &walker, egress),
+            _ => false,
+        };
+        self.outcome(&mut walker, verdict, layout.length(), in_pieces)
     }
 
-    #[inline(always)]
+    /// As [`Engine::walk`] for a packet that this host makes.
+    #[inline(never)]
+    fn walk_out(
+        &mut self,
+        arrival: &Arrival<'_>,
+        packet: &Packet<'_>,
+        prepared: Option<&Prepared>,
+    ) -> Outcome {
+        if packet.is_fragment()
+            && let Some(outcome) = self.walk_fragment(packet, arrival.port, arrival.now)
+        {
+            return outcome;
+        }
+        let mut walker = Walker::new(arrival.now, arrival.port);
+        walker.approach = prepared.map(|known| &known.approach);
+        match self.send(&mut walker, packet) {
+            Ok(verdict) => self.outcome(&mut walker, verdict, packet.length(), false),
+            Err(Ended) => self.ended(&mut walker, packet.length()),
+        }
+    }
+
+    /// A forwarded packet leaves; true if it does so in pieces.
+    #[inline(never)]
+    fn leave(
+        &mut self,
+        arrival: &mut Arrival<'_>,
+        layout: Layout,
+        walker: &Walker<'_>,
+        egress: InterfaceId,
+    ) -> bool {
+        Edit::new(arrival.bytes, layout).decrement_ttl();
+        let bytes = arrival.bytes.get(..layout.length()).unwrap_or(arrival.bytes);
+        // A superpacket is cut by the card that sends it, and shown as one.
+        walker.largest_piece.is_none() && self.leave_in_pieces(bytes, None, egress)
+    }
+
+    /// A packet that is thrown away before any hook.
+    #[cold]
+    fn turn_away(
+        &mut self,
+        arrival: &Arrival<'_>,
+        packet: &Packet<'_>,
+        reason: RoutingDrop,
+    ) -> Outcome {
+        let mut walker = Walker::new(arrival.now, arrival.port);
+        let Ended = self.refuse(&mut walker, packet, reason);
+        Outcome::unseen(Verdict::Drop(At::Routing), Why::Routing(reason), packet.length())
+    }
+
+    #[inline(never)]
     pub(crate) fn pass(
         &mut self,
         walker: &mut Walker<'_>,
         packet: &Packet<'_>,
-    ) -> Result<Verdict, End> {
+    ) -> Result<Verdict, Ended> {
         match walker.port {
             Port::Local => self.send(walker, packet),
             Port::Interface(ingress) => self.receive(walker, packet, ingress),
@@ -139,33 +215,54 @@ impl Engine {
         walker: &mut Walker<'_>,
         packet: &Packet<'_>,
         ingress: InterfaceId,
-    ) -> Result<Verdict, End> {
+    ) -> Result<Verdict, Ended> {
         self.run(Hook::Prerouting, walker, packet)?;
-        match self.network.input(packet, ingress) {
-            Decision::Input => {
+        let way = match self.network.routing() {
+            Routing::Off if self.network.has_own(packet) => Way::Input,
+            Routing::Off => Way::Forward(None),
+            Routing::Host | Routing::Forwarding => self.route(walker, packet, ingress)?,
+        };
+        match way {
+            Way::Input => {
                 self.run(Hook::Input, walker, packet)?;
                 Ok(Verdict::Input)
             }
-            Decision::Forward(egress) => {
-                let largest = walker.largest_piece;
-                if let Err(reason) = self.network.may_forward(packet, ingress, egress, largest) {
-                    return Err(self.refuse(walker, packet, reason));
-                }
+            Way::Forward(egress) => {
                 self.run(Hook::Forward, walker, packet)?;
                 self.run(Hook::Postrouting, walker, packet)?;
                 Ok(Verdict::Forward(egress))
+            }
+        }
+    }
+
+    /// Routing, for a packet that came in from outside.
+    #[inline(never)]
+    fn route(
+        &mut self,
+        walker: &mut Walker<'_>,
+        packet: &Packet<'_>,
+        ingress: InterfaceId,
+    ) -> Result<Way, Ended> {
+        match self.network.input(packet, ingress) {
+            Decision::Input => Ok(Way::Input),
+            Decision::Forward(egress) => {
+                let largest = walker.largest_piece;
+                match self.network.may_forward(packet, ingress, egress, largest) {
+                    Ok(()) => Ok(Way::Forward(egress)),
+                    Err(reason) => Err(self.refuse(walker, packet, reason)),
+                }
             }
             Decision::Drop(reason) => Err(self.refuse(walker, packet, reason)),
         }
     }
 
     #[inline(never)]
-    fn send(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<Verdict, End> {
+    fn send(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<Verdict, Ended> {
         let destination = packet.destination();
         let (egress, own) = (self.network.route(destination), self.network.is_own(destination));
         // The process that sends it is told, before any hook.
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
-            return Err(End { at: At::Routing, why: Why::Routing(RoutingDrop::NoRoute) });
+            return Err(walker.end(At::Routing, Why::Routing(RoutingDrop::NoRoute)));
         }
         self.run(Hook::Output, walker, packet)?;
         self.run(Hook::Postrouting, walker, packet)?;
@@ -179,7 +276,12 @@ impl Engine {
 
     /// Runs the stages of a hook in order.
     #[inline(always)]
-    fn run(&mut self, hook: Hook, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<(), End> {
+    fn run(
+        &mut self,
+        hook: Hook,
+        walker: &mut Walker<'_>,
+        packet: &Packet<'_>,
+    ) -> Result<(), Ended> {
         for stage in stages(hook) {
             match stage {
                 Stage::Track => self.track(hook, walker, packet)?,
@@ -195,7 +297,7 @@ impl Engine {
         hook: Hook,
         walker: &mut Walker<'_>,
         packet: &Packet<'_>,
-    ) -> Result<(), End> {
+    ) -> Result<(), Ended> {
         // What came round by the host itself has been tracked on its way out; only INVALID leaves
         // no trace on a packet, so that it is found and counted twice.
         if walker.tracked.as_ref().is_some_and(|tracked| tracked.state != CtState::Invalid) {
@@ -205,43 +307,59 @@ impl Engine {
         let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
         let tracked = walker.tracked.insert(Tracked::untracked());
         self.tracker.track_from(walker.approach, packet, at, walker.now, tracked);
-        let dropped = tracked.drop;
-        match dropped {
-            Some(reason) => Err(End { at: At::Conntrack, why: Why::Drop(reason) }),
+        match tracked.drop {
+            Some(reason) => Err(walker.end(At::Conntrack, Why::Drop(reason))),
             None => Ok(()),
         }
     }
 
     #[inline(always)]
-    fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<(), End> {
+    fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<(), Ended> {
         let Some(tracked) = &mut walker.tracked else { return Ok(()) };
-        self.tracker
-            .confirm(&mut tracked.flow)
-            .map_err(|reason| End { at: At::Confirm, why: Why::Drop(reason) })
+        match self.tracker.confirm(&mut tracked.flow) {
+            Ok(()) => Ok(()),
+            Err(reason) => Err(walker.end(At::Confirm, Why::Drop(reason))),
+        }
     }
 
+    /// What became of a packet that came to the end of its way.
     #[inline(always)]
     pub(crate) fn outcome(
         &mut self,
-        walker: Walker<'_>,
-        ended: Result<Verdict, End>,
+        walker: &mut Walker<'_>,
+        verdict: Verdict,
         length: usize,
         in_pieces: bool,
     ) -> Outcome {
-        let (verdict, end) = match ended {
-            Ok(verdict) => (verdict, None),
-            Err(end) => (Verdict::Drop(end.at), Some(end.why)),
+        let Some(tracked) = &walker.tracked else {
+            return Outcome {
+                state: None,
+                connection: None,
+                verdict,
+                why: None,
+                length,
+                in_pieces,
+            };
         };
-        let Some(tracked) = walker.tracked else {
-            return Outcome { state: None, connection: None, verdict, why: end, length, in_pieces };
+        let (state, connection) = (Some(tracked.state), connection(tracked));
+        let why = tracked.reason.map(Why::Track);
+        Outcome { state, connection, verdict, why, length, in_pieces }
+    }
+
+    /// What became of a packet whose walk [`Ended`].
+    #[inline(never)]
+    pub(crate) fn ended(&mut self, walker: &mut Walker<'_>, length: usize) -> Outcome {
+        let (at, why) = match walker.end {
+            Some(End { at, why }) => (at, Some(why)),
+            None => (At::Routing, None),
         };
-        let connection = connection(&tracked);
-        let (state, reason) = (tracked.state, tracked.reason);
-        if let Flow::Unconfirmed(_) = tracked.flow {
-            self.tracker.forget(tracked.flow);
+        if let Some(tracked) = &mut walker.tracked
+            && let Flow::Unconfirmed(_) = tracked.flow
+        {
+            self.tracker.forget(core::mem::take(&mut tracked.flow));
         }
-        let why = end.or(reason.map(Why::Track));
-        Outcome { state: Some(state), connection, verdict, why, length, in_pieces }
+        let outcome = self.outcome(walker, Verdict::Drop(at), length, false);
+        Outcome { why: why.or(outcome.why), ..outcome }
     }
 }
 

@@ -2,7 +2,7 @@
 //! own.
 //!
 //! A ones'-complement sum does not care about byte order but for its final 16 bits, so [`Sum`] adds
-//! the bytes as eight-byte words in the machine's order and swaps once at the end.
+//! the bytes as eight-byte words, lowest byte first, and swaps once at the end.
 //!
 //! Incremental updates are RFC 1624's equation 3, HC' = ~(~HC + ~m + m'), gathered in a [`Delta`],
 //! because one change of address updates both the IPv4 header's checksum and the transport's.
@@ -13,7 +13,7 @@ use crate::{Network, Packet};
 mod tests;
 mod verify;
 
-pub use verify::{Verification, verify_transport};
+pub use verify::{Verification, is_good, verify_transport};
 
 /// A running ones'-complement sum.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,32 +33,66 @@ impl Sum {
     /// Adds `bytes`. What was added before must have been of even length.
     #[inline]
     pub fn bytes(self, bytes: &[u8]) -> Self {
+        /// From here on the vector unit is faster than a chain of carries.
+        const LONG: usize = 128;
+        if bytes.len() >= LONG {
+            return self.plus(Self::long(bytes));
+        }
+        let word = |sum: Self, word: &[u8; 8]| sum.plus(Self(u64::from_le_bytes(*word)));
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        let mut sum = self;
+        for block in blocks {
+            sum = block.as_chunks::<8>().0.iter().fold(sum, word);
+        }
+        let (words, tail) = rest.as_chunks::<8>();
+        sum = words.iter().fold(sum, word);
+        match tail {
+            [] => sum,
+            _ => sum.plus(Self::tail(bytes, tail)),
+        }
+    }
+
+    #[inline(never)]
+    fn long(bytes: &[u8]) -> Self {
         let (words, tail) = bytes.as_chunks::<8>();
         let mut sum = 0_u64;
         // Adding halves cannot overflow before 2^32 words, and leaves the loop to the vector unit.
         for word in words {
-            let word = u64::from_ne_bytes(*word);
+            let word = u64::from_le_bytes(*word);
             sum += (word & 0xffff_ffff) + (word >> 32);
         }
-        let mut last = [0_u8; 8];
-        for (to, from) in last.iter_mut().zip(tail) {
-            *to = *from;
-        }
-        let last = u64::from_ne_bytes(last);
-        sum += (last & 0xffff_ffff) + (last >> 32);
-        self.plus(Self(sum))
+        Self(sum).plus(Self::tail(bytes, tail))
+    }
+
+    /// What is left of `bytes` after its whole words: read with the bytes before it, if there are
+    /// enough, which are shifted out.
+    #[inline]
+    fn tail(bytes: &[u8], tail: &[u8]) -> Self {
+        let sum = match bytes.last_chunk::<8>() {
+            Some(last) => {
+                u64::from_le_bytes(*last).checked_shr(64 - 8 * tail.len() as u32).unwrap_or(0)
+            }
+            None => tail.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)),
+        };
+        Self(sum)
+    }
+
+    /// Adds four bytes.
+    #[inline]
+    pub fn word(self, bytes: [u8; 4]) -> Self {
+        self.plus(Self(u64::from(u32::from_le_bytes(bytes))))
     }
 
     /// Adds a number of 16 bits.
     #[inline]
     pub fn u16(self, value: u16) -> Self {
-        self.plus(Self(u64::from(value.to_be())))
+        self.plus(Self(u64::from(value.swap_bytes())))
     }
 
     /// Adds a number of 32 bits.
     #[inline]
     pub fn u32(self, value: u32) -> Self {
-        self.plus(Self(u64::from(value.to_be())))
+        self.plus(Self(u64::from(value.swap_bytes())))
     }
 
     /// Adds another sum.
@@ -75,7 +109,7 @@ impl Sum {
         // and all, in the upper one.
         let sum = (self.0.wrapping_add(self.0.rotate_left(32)) >> 32) as u32;
         let sum = sum.wrapping_add(sum.rotate_left(16)) >> 16;
-        u16::from_be(sum as u16)
+        (sum as u16).swap_bytes()
     }
 
     /// The checksum: the complement of [`Self::fold`].
@@ -101,13 +135,19 @@ pub fn ipv4_header_is_good(header: &[u8]) -> bool {
     sum.fold() == 0xffff
 }
 
+/// As [`ipv4_header_is_good`] for a header without options.
+#[inline]
+pub(crate) fn fixed_header_is_good(header: &[u8; 20]) -> bool {
+    fixed_header(header).fold() == 0xffff
+}
+
 /// The sum of a header without options: three loads.
 #[inline]
 fn fixed_header(header: &[u8; 20]) -> Sum {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t] = *header;
-    let low = u64::from_ne_bytes([a, b, c, d, e, f, g, h]);
-    let high = u64::from_ne_bytes([i, j, k, l, m, n, o, p]);
-    let last = u64::from(u32::from_ne_bytes([q, r, s, t]));
+    let low = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+    let high = u64::from_le_bytes([i, j, k, l, m, n, o, p]);
+    let last = u64::from(u32::from_le_bytes([q, r, s, t]));
     Sum(low).plus(Sum(high)).plus(Sum(last))
 }
 
@@ -116,7 +156,7 @@ fn fixed_header(header: &[u8; 20]) -> Sum {
 #[inline]
 pub fn pseudo_header(network: Network<'_>, protocol: u8, length: usize) -> Sum {
     let addresses = match network {
-        Network::V4(header) => Sum::of(&header.source).bytes(&header.destination),
+        Network::V4(header) => Sum::ZERO.word(header.source).word(header.destination),
         Network::V6(header) => Sum::of(&header.source).bytes(&header.destination),
     };
     addresses.u16(u16::from(protocol)).u32(length as u32)

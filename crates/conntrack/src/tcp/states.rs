@@ -234,6 +234,14 @@ pub(super) fn next(direction: Direction, segment: Segment, state: TcpState) -> N
     table[segment as usize][state as usize]
 }
 
+/// Whether the segment is an ACK and nothing more; PSH, ECE and CWR say nothing to the tracker.
+#[inline]
+pub(super) fn is_plain_ack(flags: TcpFlags) -> bool {
+    const TELLING: TcpFlags =
+        TcpFlags(TcpFlags::FIN.0 | TcpFlags::SYN.0 | TcpFlags::RST.0 | TcpFlags::ACK.0);
+    flags.0 & TELLING.0 == TcpFlags::ACK.0
+}
+
 /// Whether a TCP may send these flags together; PSH, ECE and CWR go with anything.
 #[inline]
 pub(super) fn flags_are_legal(flags: TcpFlags) -> bool {

@@ -93,7 +93,7 @@ impl Timeouts {
 }
 
 /// The timeout of a state, cut down while the connection does not move.
-#[inline]
+#[inline(always)]
 pub(super) fn timeout(
     track: &TcpTrack,
     sysctls: &Sysctls,

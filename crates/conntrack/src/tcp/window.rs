@@ -56,6 +56,27 @@ struct Numbers {
     sack: u32,
 }
 
+/// Tests a plain ACK of a connection in ESTABLISHED and, if it is inside, lets both sides learn from
+/// it. False, and nothing learnt: that is for [`Window::test`] to judge.
+#[inline(always)]
+pub(super) fn steady(track: &mut TcpTrack, seen: &Seen<'_>) -> bool {
+    let (sender, receiver) = (seen.direction, !seen.direction);
+    if track.max_window[sender] == 0 {
+        return false;
+    }
+    let sack = if track.flags[receiver].has(SideFlags::SACK_PERMITTED) {
+        highest_sack(seen.options, seen.ack)
+    } else {
+        seen.ack
+    };
+    let n = Numbers { seq: seen.seq, end: seen.end, ack: seen.ack, sack };
+    if equations(track, sender, &n).is_err() {
+        return false;
+    }
+    learn(track, seen, &n);
+    true
+}
+
 impl Window {
     /// Tests a segment and, if it is inside, lets both sides learn from it.
     #[inline]
@@ -67,18 +88,18 @@ impl Window {
             seen.ack
         };
         let mut n = Numbers { seq: seen.seq, end: seen.end, ack: seen.ack, sack };
-        if (track.max_window[sender] == 0 || seen.flags().syn())
+        if (track.max_window[sender] == 0 || seen.flags.syn())
             && self.first_sight(track, seen, n.sack)
         {
             return Verdict::Accept;
         }
         // Without ACK, or in a RST/ACK of 0, there is nothing to acknowledge: as if up to date.
-        if !seen.flags().ack() || (seen.flags().rst() && n.ack == 0) {
+        if !seen.flags.ack() || (seen.flags.rst() && n.ack == 0) {
             n.ack = track.end[receiver];
             n.sack = n.ack;
         }
         // A RST that answers a SYN may carry no sequence number.
-        if seen.flags().rst() && n.seq == 0 && self.state == TcpState::SynSent {
+        if seen.flags.rst() && n.seq == 0 && self.state == TcpState::SynSent {
             n.seq = track.end[sender];
             n.end = n.seq;
         }
@@ -96,12 +117,12 @@ impl Window {
     #[inline(never)]
     fn first_sight(&self, track: &mut TcpTrack, seen: &Seen<'_>, sack: u32) -> bool {
         let sender = seen.direction;
-        let syn = seen.flags().syn();
+        let syn = seen.flags.syn();
         if track.max_window[sender] == 0 {
             if syn {
                 start(track, seen);
                 // Simultaneous open: the other side's SYN, which acknowledges nothing.
-                return !seen.flags().ack();
+                return !seen.flags.ack();
             }
             middle(track, seen, sack);
         } else if matches!(self.state, TcpState::SynSent | TcpState::SynRecv)
@@ -109,7 +130,7 @@ impl Window {
         {
             // RFC 9293: a TCP that starts over uses numbers above those it used before.
             start(track, seen);
-            return seen.direction == Direction::Reply && !seen.flags().ack();
+            return seen.direction == Direction::Reply && !seen.flags.ack();
         }
         false
     }
@@ -179,7 +200,7 @@ enum Outside {
 }
 
 /// The four equations.
-#[inline]
+#[inline(always)]
 fn equations(track: &TcpTrack, sender: Direction, n: &Numbers) -> Result<(), Outside> {
     let receiver = !sender;
     let max_end = track.max_end[sender];
@@ -222,11 +243,11 @@ fn equations(track: &TcpTrack, sender: Direction, n: &Numbers) -> Result<(), Out
 }
 
 /// What both sides' numbers become with a segment inside the window.
-#[inline]
+#[inline(always)]
 fn learn(track: &mut TcpTrack, seen: &Seen<'_>, n: &Numbers) {
     let (sender, receiver) = (seen.direction, !seen.direction);
     // The window of a SYN is never scaled.
-    let scale = if seen.flags().syn() { 0 } else { track.scale[sender] };
+    let scale = if seen.flags.syn() { 0 } else { track.scale[sender] };
     let window = u32::from(seen.window) << scale;
 
     let announced = window.wrapping_add(n.sack.wrapping_sub(n.ack));
@@ -237,7 +258,7 @@ fn learn(track: &mut TcpTrack, seen: &Seen<'_>, n: &Numbers) {
         track.end[sender] = n.end;
         track.flags[sender].set(SideFlags::DATA_UNACKNOWLEDGED);
     }
-    if seen.flags().ack() {
+    if seen.flags.ack() {
         if !track.flags[sender].has(SideFlags::MAX_ACK_SET) {
             track.max_ack[sender] = n.ack;
             track.flags[sender].set(SideFlags::MAX_ACK_SET);
@@ -264,7 +285,7 @@ fn learn(track: &mut TcpTrack, seen: &Seen<'_>, n: &Numbers) {
 }
 
 /// The same ACK again and again: the other side does not answer.
-#[inline]
+#[inline(always)]
 fn count_retransmission(track: &mut TcpTrack, seen: &Seen<'_>, n: &Numbers) {
     let same = track.last_direction() == seen.direction
         && track.last_seq == n.seq

@@ -28,10 +28,41 @@ pub(crate) struct L4Context<'a> {
     /// What is left of the connection's timeout.
     pub(crate) remaining: Span,
     /// `None`: checksums are not verified.
-    pub(super) verify: Option<Unfinished>,
+    pub(crate) verify: Option<Unfinished>,
 }
 
-impl L4Context<'_> {
+/// What the steady ways of the protocols need to know: of an [`L4Context`] the part that differs.
+#[derive(Clone, Copy)]
+pub(crate) struct Circumstances<'a> {
+    pub(crate) sysctls: &'a Sysctls,
+    pub(crate) now: Instant,
+    pub(crate) direction: Direction,
+    /// Checksums are verified.
+    pub(crate) verify: bool,
+}
+
+impl<'a> L4Context<'a> {
+    /// Of a packet of a connection in the table.
+    #[inline(always)]
+    pub(super) fn of(
+        entry: &Entry,
+        sysctls: &'a Sysctls,
+        direction: Direction,
+        now: Instant,
+        verify: Option<Unfinished>,
+    ) -> L4Context<'a> {
+        let remaining = now.until(entry.deadline());
+        L4Context {
+            sysctls,
+            direction,
+            status: entry.status,
+            is_new: false,
+            now,
+            remaining,
+            verify,
+        }
+    }
+
     /// Verifies a packet's checksum, if that is asked for.
     #[inline]
     pub(crate) fn verify_checksum(&self, packet: &Packet<'_>, protocol: u8) -> Result<(), Reason> {
@@ -52,8 +83,26 @@ fn verify(packet: &Packet<'_>, protocol: u8, unfinished: Unfinished) -> Result<(
     }
 }
 
+/// What most packets are to a connection that stands: they set its timeout anew, to what this gives,
+/// and change nothing else that the tracker knows of. `None`, and nothing done: [`l4_packet`] decides.
+#[inline(always)]
+pub(super) fn steady(
+    entry: &mut Entry,
+    circumstances: Circumstances<'_>,
+    packet: &Packet<'_>,
+) -> Option<Span> {
+    const STANDS: u16 = Status::SEEN_REPLY.0 | Status::ASSURED.0;
+    if entry.status.0 & (STANDS | Status::FIXED_TIMEOUT.0) != STANDS {
+        return None;
+    }
+    match entry.original.protocol {
+        protocol::TCP => tcp::steady(transmute_mut!(&mut entry.l4), circumstances, packet),
+        protocol::UDP => udp::steady(transmute_mut!(&mut entry.l4), circumstances, packet),
+        _ => None,
+    }
+}
+
 /// Hands a packet to its protocol.
-#[inline]
 pub(super) fn l4_packet(
     entry: &mut Entry,
     context: &L4Context<'_>,
@@ -62,15 +111,6 @@ pub(super) fn l4_packet(
     match entry.original.protocol {
         protocol::TCP => tcp::packet(transmute_mut!(&mut entry.l4), context, packet),
         protocol::UDP => udp::packet(transmute_mut!(&mut entry.l4), context, packet),
-        _ => other_l4_packet(entry, context, packet),
-    }
-}
-
-/// As [`l4_packet`] for the protocols that are not most of the traffic: apart, so that those that
-/// are have the registers.
-#[inline(never)]
-fn other_l4_packet(entry: &mut Entry, context: &L4Context<'_>, packet: &Packet<'_>) -> L4Decision {
-    match entry.original.protocol {
         protocol::ICMP => icmp::packet(context, packet),
         protocol::ICMPV6 => icmpv6::packet(context, packet),
         protocol::SCTP => sctp::packet(transmute_mut!(&mut entry.l4), context, packet),

@@ -198,6 +198,15 @@ fn conntrack_sums_ipv4_udp_lite_with_eight_bits_of_its_length() {
     }
 }
 
+#[test]
+fn sum_of_every_short_length_is_the_definition() {
+    let bytes: Vec<u8> = (0..=255).chain(0..=255).collect();
+    for length in 0..300 {
+        let bytes = &bytes[200..200 + length];
+        assert_eq!(of(bytes), by_definition(bytes), "{length}");
+    }
+}
+
 proptest! {
     #[test]
     fn sum_is_the_definition(bytes in proptest::collection::vec(any::<u8>(), 0..3000)) {

@@ -24,6 +24,14 @@ pub enum Verification {
     Unverifiable,
 }
 
+/// Whether the checksum of a whole TCP segment or UDP datagram sums up: nearly every one does. Where it
+/// does not, [`verify_transport`] says what there is to be said.
+pub fn is_good(packet: &Packet<'_>, protocol: u8) -> bool {
+    let l4 = packet.l4();
+    l4.len() == packet.l4_length()
+        && sums_up(pseudo_header(packet.network(), protocol, l4.len()).bytes(l4))
+}
+
 /// Checks the transport checksum of `packet`.
 ///
 /// `protocol` is the one that goes into the pseudo-header: the packet's own. UDP-Lite may be given
@@ -60,20 +68,28 @@ pub fn verify_transport(packet: &Packet<'_>, protocol: u8) -> Verification {
     }
 }
 
+#[inline]
 fn good_if(good: bool) -> Verification {
     if good { Verification::Good } else { Verification::Bad }
 }
 
+#[inline]
 fn sums_up(sum: Sum) -> bool {
     sum.fold() == 0xffff
 }
 
 /// A checksum over a pseudo-header and all of `l4`. Network cards that cut superpackets take the
 /// pseudo-header's sum without the length, so that is "unfinished" as well.
+#[inline]
 fn internet(l4: &[u8], field: u16, pseudo: impl Fn(usize) -> Sum) -> Verification {
     if sums_up(pseudo(l4.len()).bytes(l4)) {
         return Verification::Good;
     }
+    unfinished(l4, field, pseudo)
+}
+
+#[inline(never)]
+fn unfinished(l4: &[u8], field: u16, pseudo: impl Fn(usize) -> Sum) -> Verification {
     if field == pseudo(l4.len()).fold() || field == pseudo(0).fold() {
         return Verification::Unfinished;
     }
