@@ -39,6 +39,11 @@ impl Failure {
         Self { kind: Kind::Input, message: message.into(), hint }
     }
 
+    /// What was asked about is not as it should be.
+    pub(crate) fn no(message: impl Into<String>) -> Self {
+        Self { kind: Kind::No, message: message.into(), hint: None }
+    }
+
     /// The output cannot be written.
     pub(crate) fn output(error: io::Error) -> Self {
         let kind = match error.kind() {

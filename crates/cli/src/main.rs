@@ -8,6 +8,7 @@ mod error;
 mod output;
 mod progress;
 mod replay;
+mod rules;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Replay(Box<replay::ReplayArgs>),
+    Rules(rules::RulesArgs),
     Bench(bench::BenchArgs),
     /// Print a script that completes commands and options in a shell
     Completions {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Replay(args) => replay::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Bench(args) => Ok(bench::run(&args, &mut io::stdout().lock())?),
         Command::Completions { shell } => print(&completions(shell)),
         Command::Man => print(&manual().map_err(Failure::output)?),

@@ -1,0 +1,44 @@
+//! All matches: one file each, one line each here. How to add one stands in the crate's essay.
+
+pub mod addrtype;
+pub mod comment;
+pub mod conntrack;
+pub mod icmp;
+pub mod icmp6;
+pub mod iprange;
+pub mod limit;
+pub mod mark;
+pub mod multiport;
+pub mod state;
+pub mod tcp;
+pub mod udp;
+
+crate::extension::extensions! {
+    /// A match with its options.
+    Match {
+        /// `-m addrtype`
+        Addrtype(addrtype::Addrtype),
+        /// `-m comment`
+        Comment(comment::Comment),
+        /// `-m conntrack`
+        Conntrack(conntrack::Conntrack),
+        /// `-m icmp`
+        Icmp(icmp::Icmp),
+        /// `-m icmp6`
+        Icmp6(icmp6::Icmp6),
+        /// `-m iprange`
+        Iprange(iprange::Iprange),
+        /// `-m limit`
+        Limit(limit::Limit),
+        /// `-m mark`
+        Mark(mark::Mark),
+        /// `-m multiport`
+        Multiport(multiport::Multiport),
+        /// `-m state`
+        State(state::State),
+        /// `-m tcp`
+        Tcp(tcp::Tcp),
+        /// `-m udp`
+        Udp(udp::Udp),
+    }
+}
