@@ -82,7 +82,7 @@ pub(crate) const V6: &[Family] = &[Family::V6];
 
 /// An enum of all matches or all targets.
 macro_rules! extensions {
-    ($(#[$doc:meta])* $all:ident { $($(#[$what:meta])* $variant:ident($extension:ty),)+ }) => {
+    ($(#[$doc:meta])* $all:ident at $work:path { $($(#[$what:meta])* $variant:ident($extension:ty),)+ }) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq)]
         pub enum $all {
@@ -107,6 +107,13 @@ macro_rules! extensions {
             }
 
             fn extension(&self) -> &dyn crate::extension::Extension {
+                match self {
+                    $(Self::$variant(extension) => extension,)+
+                }
+            }
+
+            /// What it does to packets.
+            pub(crate) fn work(&self) -> &dyn $work {
                 match self {
                     $(Self::$variant(extension) => extension,)+
                 }

@@ -11,6 +11,11 @@
 //! `print.rs` writes it as `iptables-legacy-save` does. [`shell::script`] reads the same commands from a shell
 //! script.
 //!
+//! # From rules to verdicts
+//!
+//! [`Linear`] asks a table's rules one by one, as the kernel does (`evaluate.rs`). What rules may see and do
+//! is a [`Context`], which the engine implements.
+//!
 //! # How to add a match or a target
 //!
 //! 1. See what the installed iptables does: `iptables -m NAME --help`, then every option with good, bad,
@@ -28,16 +33,21 @@
 //! 4. Write `tests/cases/NAME.txt` (its form is described in `tests/judge.rs`) with at least five values
 //!    an option, and run `STATEWARD_CASES=NAME cargo test -p stateward-rules --test judge` until the
 //!    installed iptables and this agree about every case.
-//!
-//! Evaluation is added to the same files, as a method of the same struct.
+//! 5. In the same file, `impl Matching` (or `Acting`) for it: whether a packet has what is asked for (what
+//!    is done to it). The packet and its surroundings are a `View` (a [`Context`]); what the
+//!    match remembers from packet to packet stands in `memory.rs`. An empty `impl` is an extension that is
+//!    not evaluated: it loads and prints, and whoever runs the rules is told when a packet reaches it.
 #![forbid(unsafe_code)]
 
 pub mod address;
 mod command;
+pub mod context;
 mod diagnostic;
+mod evaluate;
 mod extension;
 mod getopt;
 pub mod matches;
+mod memory;
 mod number;
 mod option;
 mod print;
@@ -53,7 +63,9 @@ pub mod targets;
 mod validate;
 mod words;
 
+pub use context::Context;
 pub use diagnostic::{Diagnostic, Refuser, Severity};
+pub use evaluate::{ChainVerdict, Linear};
 pub use option::Masked;
 pub use print::ShowCounters;
 pub use rule::{Counters, Header, Interface, RuleSpec, Target, Test, Verdict};

@@ -15,7 +15,7 @@ pub mod udp;
 
 crate::extension::extensions! {
     /// A match with its options.
-    Match {
+    Match at crate::evaluate::Matching {
         /// `-m addrtype`
         Addrtype(addrtype::Addrtype),
         /// `-m comment`

@@ -6,7 +6,7 @@ pub mod reject;
 
 crate::extension::extensions! {
     /// A target extension with its options.
-    Extension {
+    Extension at crate::evaluate::Acting {
         /// `-j LOG`
         Log(log::Log),
         /// `-j MARK`

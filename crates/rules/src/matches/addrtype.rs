@@ -1,5 +1,8 @@
 //! `-m addrtype`: what an address is to this host's routes.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::memory::Memory;
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Extension, Place};
@@ -143,4 +146,20 @@ fn types(given: &Given<'_>) -> Result<u16, Refusal> {
         bits |= 1 << at;
     }
     Ok(bits)
+}
+
+impl Matching for Addrtype {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let device = match self.interface {
+            Limit::None => None,
+            Limit::Input => Some(view.input),
+            Limit::Output => Some(view.output),
+        };
+        let passes = |asked: &Option<Test<u16>>, address| {
+            asked.is_none_or(|asked| {
+                asked.passes(view.context.address_types(address, device) & asked.value != 0)
+            })
+        };
+        Ok(passes(&self.source, view.source) && passes(&self.destination, view.destination))
+    }
 }

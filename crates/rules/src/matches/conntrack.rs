@@ -1,5 +1,9 @@
 //! `-m conntrack`: the connection's state, both tuples, status, direction and what is left of its time.
 
+use crate::context::{Connection, View};
+use crate::evaluate::{Matching, Stop};
+use crate::memory::Memory;
+use stateward_conntrack::{self as tracker, CtState, L4Key, Status, Tuple};
 use stateward_wire::Family;
 
 use crate::address::{Network, Shown};
@@ -262,5 +266,92 @@ fn direction(given: &Given<'_>) -> Result<Direction, Refusal> {
         text if text.eq_ignore_ascii_case("ORIGINAL") => Ok(Direction::Original),
         text if text.eq_ignore_ascii_case("REPLY") => Ok(Direction::Reply),
         _ => Err(given.bad().hint("ORIGINAL or REPLY")),
+    }
+}
+
+impl States {
+    /// What a packet is. Before the tracker, and for a packet it gave up, that is INVALID.
+    pub(crate) fn of(state: Option<CtState>) -> Self {
+        Self(match state {
+            None | Some(CtState::Invalid) => Self::INVALID,
+            Some(CtState::New) => Self::NEW,
+            Some(CtState::Established) => Self::ESTABLISHED,
+            Some(CtState::Related) => Self::RELATED,
+            Some(CtState::Untracked) => Self::UNTRACKED,
+        })
+    }
+}
+
+impl Matching for Conntrack {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let States(mut state) = States::of(view.context.state());
+        let connection = match self.asks_for_state_alone() {
+            true => None,
+            false => view.context.connection(),
+        };
+        if let Some(Connection { status, .. }) = connection {
+            state |= if status.has(Status::SRC_NAT) { States::SNAT } else { 0 };
+            state |= if status.has(Status::DST_NAT) { States::DNAT } else { 0 };
+        }
+        if let Some(states) = &self.states
+            && !states.passes(states.value.0 & state != 0)
+        {
+            return Ok(false);
+        }
+        match connection {
+            Some(connection) => Ok(self.connection_passes(&connection)),
+            // Of a packet without a connection the state is all that can be asked.
+            None => Ok(self.states.is_some()),
+        }
+    }
+}
+
+impl Conntrack {
+    fn asks_for_state_alone(&self) -> bool {
+        let Self { states, protocol, addresses, ports, status, expires, direction } = self;
+        let translated = States::SNAT | States::DNAT;
+        states.is_some_and(|states| states.value.0 & translated == 0)
+            && (protocol, status, expires, direction) == (&None, &None, &None, &None)
+            && addresses.iter().all(Option::is_none)
+            && ports.iter().all(Option::is_none)
+    }
+
+    fn connection_passes(&self, connection: &Connection) -> bool {
+        let Connection { direction, status, original, reply, expires } = connection;
+        let way = match self.direction {
+            None => true,
+            Some(Direction::Original) => *direction == tracker::Direction::Original,
+            Some(Direction::Reply) => *direction == tracker::Direction::Reply,
+        };
+        let ends = [original.source(), original.destination(), reply.source(), reply.destination()];
+        let ports = [port_words(original), port_words(reply)].concat();
+        let passes = |asked: &Option<Test<u8>>, value| {
+            asked.is_none_or(|asked| asked.passes(asked.value == value))
+        };
+        way && self
+            .addresses
+            .iter()
+            .zip(ends)
+            .all(|(asked, end)| asked.is_none_or(|asked| asked.passes(asked.value.contains(end))))
+            && passes(&self.protocol, original.protocol())
+            && self.ports.iter().zip(ports).all(|(asked, port)| {
+                asked.is_none_or(|asked| asked.passes(asked.value.contains(port)))
+            })
+            && self.status.is_none_or(|asked| asked.passes(asked.value & status.0 != 0))
+            && self.expires.is_none_or(|asked| {
+                let (least, most) = asked.value;
+                asked.passes((least..=most).contains(expires))
+            })
+    }
+}
+
+/// What stands in the places of ports, whatever the protocol.
+fn port_words(tuple: &Tuple) -> [u16; 2] {
+    match tuple.l4() {
+        L4Key::Ports { source, destination } | L4Key::Gre { source, destination } => {
+            [source, destination]
+        }
+        L4Key::Icmp { kind, code, id } => [id, u16::from_be_bytes([kind, code])],
+        L4Key::None => [0, 0],
     }
 }

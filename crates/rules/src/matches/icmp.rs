@@ -1,5 +1,8 @@
 //! `-m icmp`: the type and codes of an ICMP message. The reader of types by name is shared with ICMPv6.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::memory::Memory;
 use stateward_wire::Family;
 
 use crate::extension::{Demands, Extension, V4};
@@ -140,3 +143,24 @@ const NAMES: Names = &[
     ("timestamp-request", 13, 0, 255), ("timestamp-reply", 14, 0, 255),
     ("address-mask-request", 17, 0, 255), ("address-mask-reply", 18, 0, 255),
 ];
+
+impl Matching for Icmp {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        type_passes(&self.kind, self.kind.value.kind == ANY.kind, view)
+    }
+}
+
+/// Whether the message is of the type asked for; every type is, if `any`.
+pub(crate) fn type_passes(
+    asked: &Test<IcmpType>,
+    any: bool,
+    view: &View<'_>,
+) -> Result<bool, Stop> {
+    if view.is_later_fragment() {
+        return Ok(false);
+    }
+    let header: &[u8; 8] = view.upper_header().ok_or(Stop::Hotdrop)?;
+    let IcmpType { kind, codes: (least, most) } = asked.value;
+    let is = any || (header[0] == kind && (least..=most).contains(&header[1]));
+    Ok(asked.passes(is))
+}

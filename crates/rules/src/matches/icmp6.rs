@@ -1,5 +1,9 @@
 //! `-m icmp6`: the type and codes of an ICMPv6 message.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::matches::icmp::type_passes;
+use crate::memory::Memory;
 use stateward_wire::Family;
 
 use crate::extension::{Demands, Extension, V6};
@@ -64,3 +68,9 @@ const NAMES: Names = &[
     ("neighbour-advertisement", 136, 0, 255), ("neighbor-advertisement", 136, 0, 255),
     ("redirect", 137, 0, 255),
 ];
+
+impl Matching for Icmp6 {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        type_passes(&self.kind, false, view)
+    }
+}

@@ -1,5 +1,8 @@
 //! `-m iprange`: addresses from the first to the last.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::memory::Memory;
 use std::net::IpAddr;
 
 use stateward_wire::Family;
@@ -79,5 +82,17 @@ impl Extension for Iprange {
                 save.inverted(inverted).option(name, shown);
             }
         }
+    }
+}
+
+impl Matching for Iprange {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let passes = |asked: &Option<Test<Range>>, address| {
+            asked.is_none_or(|asked| {
+                let Range { first, last } = asked.value;
+                asked.passes((first..=last).contains(&address))
+            })
+        };
+        Ok(passes(&self.source, view.source) && passes(&self.destination, view.destination))
     }
 }

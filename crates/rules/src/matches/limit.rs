@@ -1,5 +1,8 @@
 //! `-m limit`: a bucket of credits that fills with time; a packet takes one.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::memory::{Memory, Own};
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Extension, Place};
@@ -140,4 +143,44 @@ pub(crate) fn shown(every: u32) -> (u32, &'static str) {
         chosen = *next;
     }
     (chosen.0 / every, chosen.1)
+}
+
+/// The credit of one rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    credit: u32,
+    /// When credit was last added, in the kernel's ticks.
+    since: Option<u64>,
+}
+
+impl Limit {
+    /// A full bucket.
+    pub(crate) fn bucket(&self) -> Bucket {
+        Bucket { credit: self.full(), since: None }
+    }
+
+    fn full(&self) -> u32 {
+        credits(self.every.wrapping_mul(self.burst))
+    }
+
+    /// Takes a packet's credit, if it is there. All that is counted wraps as the kernel's 32 bits do: after
+    /// more than 37 hours without a packet the credit is what is left of it.
+    fn take(&self, bucket: &mut Bucket, tick: u64) -> bool {
+        let passed = tick.saturating_sub(bucket.since.replace(tick).unwrap_or(tick));
+        let earned = (passed as u32).wrapping_mul(CREDITS);
+        let credit = bucket.credit.wrapping_add(earned).min(self.full());
+        let left = credit.checked_sub(credits(self.every));
+        bucket.credit = left.unwrap_or(credit);
+        left.is_some()
+    }
+}
+
+impl Matching for Limit {
+    fn passes(&self, view: &View<'_>, memory: &mut Memory<'_>) -> Result<bool, Stop> {
+        const TICK: u64 = 1_000_000_000 / HZ as u64;
+        match memory.own {
+            Own::Bucket(bucket) => Ok(self.take(bucket, view.context.now().0 / TICK)),
+            Own::Nothing => Ok(false),
+        }
+    }
 }

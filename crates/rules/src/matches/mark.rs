@@ -1,5 +1,8 @@
 //! `-m mark`: the packet's mark under a mask.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::memory::Memory;
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Extension};
@@ -39,5 +42,12 @@ impl Extension for Mark {
         if mask != u32::MAX {
             save.text(format_args!("/{mask:#x}"));
         }
+    }
+}
+
+impl Matching for Mark {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let Masked { value, mask } = self.mark.value;
+        Ok(self.mark.passes(view.context.mark() & mask == value))
     }
 }

@@ -1,5 +1,9 @@
 //! `-m multiport`: up to fifteen ports; a range takes the room of two.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::matches::udp::ports_of;
+use crate::memory::Memory;
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Extension};
@@ -139,4 +143,21 @@ fn range(word: &str, protocol: u8, room: usize) -> Result<PortRange, Refusal> {
 fn too_many() -> Refusal {
     let refusal = Refusal::new("too many ports");
     refusal.hint(format!("up to {ROOM}, a range counts as two: split the rule, or use an ipset"))
+}
+
+impl Matching for Multiport {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        if view.is_later_fragment() {
+            return Ok(false);
+        }
+        let header: &[u8; 4] = view.upper_header().ok_or(Stop::Hotdrop)?;
+        let [source, destination] = ports_of(header);
+        let listed = |port| self.ports.value.iter().any(|range| range.contains(port));
+        let found = match self.side {
+            Side::Source => listed(source),
+            Side::Destination => listed(destination),
+            Side::Either => listed(source) || listed(destination),
+        };
+        Ok(self.ports.passes(found))
+    }
 }

@@ -1,5 +1,8 @@
 //! `-m state`: the old name of `-m conntrack --ctstate`, with five states.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::memory::Memory;
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Extension};
@@ -42,5 +45,11 @@ impl Extension for State {
     fn save(&self, save: &mut Save) {
         let names = self.states.value.names(States::OF_STATE);
         save.inverted(self.states.inverted).option("state", names);
+    }
+}
+
+impl Matching for State {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        Ok(self.states.passes(self.states.value.0 & States::of(view.context.state()).0 != 0))
     }
 }

@@ -1,5 +1,9 @@
 //! `-m tcp`: ports, flags, and whether an option is there.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::matches::udp::ports_of;
+use crate::memory::Memory;
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Demands, Extension};
@@ -153,3 +157,51 @@ const NAMES: &[(&str, u8)] = &[
     ("ALL", 0x3f),
     ("NONE", 0),
 ];
+
+impl Matching for Tcp {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        const FLAGS: usize = 13;
+        if view.is_later_fragment() {
+            return later_fragment(view);
+        }
+        let header: &[u8; 20] = view.upper_header().ok_or(Stop::Hotdrop)?;
+        let [source, destination] = ports_of(header);
+        let flags = self.flags.value;
+        if !self.source.passes(self.source.value.contains(source))
+            || !self.destination.passes(self.destination.value.contains(destination))
+            || !self.flags.passes(header[FLAGS] & flags.mask == flags.compare)
+        {
+            return Ok(false);
+        }
+        if self.option.value == 0 {
+            return Ok(true);
+        }
+        let length = usize::from(header[FLAGS - 1] >> 4) * 4;
+        let options = length.checked_sub(header.len()).ok_or(Stop::Hotdrop)?;
+        let options = view.packet.l4().get(header.len()..).and_then(|rest| rest.get(..options));
+        let there = has_option(options.ok_or(Stop::Hotdrop)?, self.option.value);
+        Ok(self.option.passes(there))
+    }
+}
+
+/// A fragment that begins within the header could overwrite its flags (RFC 1858).
+fn later_fragment(view: &View<'_>) -> Result<bool, Stop> {
+    match view.packet.fragment() {
+        Some(fragment) if fragment.offset == 8 => Err(Stop::Hotdrop),
+        _ => Ok(false),
+    }
+}
+
+fn has_option(mut options: &[u8], kind: u8) -> bool {
+    while let Some(&found) = options.first() {
+        if found == kind {
+            return true;
+        }
+        let length = match found {
+            0 | 1 => 1,
+            _ => options.get(1).map_or(1, |length| usize::from(*length).max(1)),
+        };
+        options = options.get(length..).unwrap_or_default();
+    }
+    false
+}

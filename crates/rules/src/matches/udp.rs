@@ -1,5 +1,8 @@
 //! `-m udp`: ports. Ranges of ports are shared with the other transports.
 
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
+use crate::memory::Memory;
 use std::fmt;
 
 use stateward_wire::Family;
@@ -107,4 +110,22 @@ impl Extension for Udp {
     fn demands(&self) -> Demands {
         Demands::protocols(&[protocol::UDP])
     }
+}
+
+impl Matching for Udp {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        if view.is_later_fragment() {
+            return Ok(false);
+        }
+        let header: &[u8; 8] = view.upper_header().ok_or(Stop::Hotdrop)?;
+        let [source, destination] = ports_of(header);
+        Ok(self.source.passes(self.source.value.contains(source))
+            && self.destination.passes(self.destination.value.contains(destination)))
+    }
+}
+
+/// The two ports that a header begins with.
+pub(crate) fn ports_of(header: &[u8]) -> [u16; 2] {
+    let at = |place: usize| header.get(place..).and_then(|rest| rest.first_chunk());
+    [0, 2].map(|place| at(place).map_or(0, |bytes| u16::from_be_bytes(*bytes)))
 }

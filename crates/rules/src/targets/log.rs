@@ -1,5 +1,10 @@
 //! `-j LOG`: a line in the kernel's log; the packet goes on.
 
+mod text;
+
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
+use crate::ruleset::Hook;
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Extension};
@@ -111,3 +116,11 @@ const LEVELS: [(&str, u8); 9] = [
     ("panic", 0),
     ("warning", 4),
 ];
+
+impl Acting for Log {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        let text = text::line(self, context);
+        context.log(self.level, text);
+        Action::Continue
+    }
+}

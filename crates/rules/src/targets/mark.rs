@@ -1,5 +1,8 @@
 //! `-j MARK`: `mark = (mark & !mask) ^ value`; the packet goes on.
 
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
+use crate::ruleset::Hook;
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Extension};
@@ -63,5 +66,13 @@ impl Extension for Mark {
     fn save(&self, save: &mut Save) {
         let Masked { value, mask } = self.set;
         save.option("set-xmark", format_args!("{value:#x}/{mask:#x}"));
+    }
+}
+
+impl Acting for Mark {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        let Masked { value, mask } = self.set;
+        context.set_mark((context.mark() & !mask) ^ value);
+        Action::Continue
     }
 }

@@ -1,5 +1,7 @@
 //! `-j REJECT`: the packet ends here and its sender is told.
 
+use crate::context::Context;
+use crate::evaluate::{Acting, Action, ChainVerdict};
 use stateward_wire::Family;
 
 use crate::extension::{BOTH, Demands, Extension, Place};
@@ -111,3 +113,10 @@ const TYPES6: &[(&str, &str, Answer)] = &[
     ("icmp6-policy-fail", "policy-fail", Answer::Unreachable(5)),
     ("icmp6-reject-route", "reject-route", Answer::Unreachable(6)),
 ];
+
+impl Acting for Reject {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        context.reject(self);
+        Action::Verdict(ChainVerdict::Drop)
+    }
+}

@@ -1,0 +1,155 @@
+//! What rules may ask of a packet and its surroundings, and what they may do to them.
+//!
+//! Whoever runs rules implements [`Context`]; the engine does. Everything that one rule changes is seen by
+//! the next. [`View`] is the packet as the matches see it until a target changes it: its fields are read
+//! once, not once a rule.
+
+use core::net::IpAddr;
+
+use stateward_conntrack::{CtState, Direction, Instant, Status, Tuple};
+use stateward_wire::{Family, Network as Header, Packet};
+
+use crate::ruleset::TableName;
+use crate::targets::reject::Reject;
+
+/// A packet in a hook, and what is around it.
+pub trait Context {
+    /// The packet as it is now.
+    fn packet(&self) -> Packet<'_>;
+
+    /// The interface it came in by; empty if it came from this host.
+    fn input(&self) -> &str;
+
+    /// The interface it leaves by; empty if that is not known yet, or never will be.
+    fn output(&self) -> &str;
+
+    /// The Ethernet header it came in with, if it had one.
+    fn link_header(&self) -> Option<&[u8; 14]>;
+
+    /// When.
+    fn now(&self) -> Instant;
+
+    /// What the tracker said of it; `None` before the tracker.
+    fn state(&self) -> Option<CtState>;
+
+    /// Its connection, if it has one.
+    fn connection(&self) -> Option<Connection>;
+
+    /// Its mark.
+    fn mark(&self) -> u32;
+
+    /// Changes its mark.
+    fn set_mark(&mut self, mark: u32);
+
+    /// What `address` is to this host: one bit, `1 << RTN_…`; for IPv6 LOCAL and ANYCAST may both be set,
+    /// and UNREACHABLE is set if no route leads there. With `device` that interface alone is asked.
+    fn address_types(&self, address: IpAddr, device: Option<&str>) -> u16;
+
+    /// Notes a line of the log: its syslog level and its text as the kernel prints it.
+    fn log(&mut self, level: u8, text: String);
+
+    /// Answers the packet, which ends here.
+    fn reject(&mut self, how: &Reject);
+
+    /// Notes that the packet met a match or a target that is not evaluated: the match does not match, the
+    /// target does nothing.
+    fn not_evaluated(&mut self, extension: &'static str);
+
+    /// Whether [`Context::passed`] wants to know of each step.
+    fn is_traced(&self) -> bool;
+
+    /// A rule or a chain's end that the packet met, as the kernel's TRACE tells it.
+    fn passed(&mut self, step: Step<'_>);
+}
+
+/// What rules see of a packet's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection {
+    /// The packet's direction in it.
+    pub direction: Direction,
+    /// ASSURED and so on.
+    pub status: Status,
+    /// The tuple of the direction that began it.
+    pub original: Tuple,
+    /// The tuple of the answers.
+    pub reply: Tuple,
+    /// Whole seconds until it ends.
+    pub expires: u32,
+}
+
+/// A rule, or the end of a chain, that decided something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step<'a> {
+    /// The table.
+    pub table: TableName,
+    /// The chain.
+    pub chain: &'a str,
+    /// What of it.
+    pub kind: StepKind,
+    /// The rule's number in its chain, from 1; a chain's end is one after its last rule.
+    pub number: u32,
+}
+
+/// What the kernel's TRACE calls a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepKind {
+    /// A rule.
+    Rule,
+    /// The end of a user's chain, or an unconditional verdict in it.
+    Return,
+    /// The end of a built-in chain, or an unconditional verdict in it.
+    Policy,
+}
+
+impl core::fmt::Display for Step<'_> {
+    /// `filter:FORWARD:rule:3`
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let kind = match self.kind {
+            StepKind::Rule => "rule",
+            StepKind::Return => "return",
+            StepKind::Policy => "policy",
+        };
+        write!(f, "{}:{}:{kind}:{}", self.table, self.chain, self.number)
+    }
+}
+
+/// A packet as matches see it.
+pub(crate) struct View<'a> {
+    pub(crate) context: &'a dyn Context,
+    pub(crate) packet: Packet<'a>,
+    pub(crate) source: IpAddr,
+    pub(crate) destination: IpAddr,
+    pub(crate) input: &'a str,
+    pub(crate) output: &'a str,
+}
+
+impl<'a> View<'a> {
+    pub(crate) fn new(context: &'a dyn Context) -> Self {
+        let packet = context.packet();
+        let (source, destination) = (packet.source(), packet.destination());
+        let (input, output) = (context.input(), context.output());
+        Self { context, packet, source, destination, input, output }
+    }
+
+    /// The protocol that `-p` compares. `None`: an IPv6 packet whose headers lead nowhere.
+    pub(crate) fn protocol(&self) -> Option<u8> {
+        match self.packet.network() {
+            Header::V4(header) => Some(header.protocol),
+            Header::V6(_) => self.packet.upper().map(|upper| upper.protocol),
+        }
+    }
+
+    /// A fragment other than the first: it has no upper header.
+    pub(crate) fn is_later_fragment(&self) -> bool {
+        self.packet.fragment().is_some_and(|fragment| fragment.offset > 0)
+    }
+
+    /// The first `N` bytes of the upper header; `None` if they are not all there.
+    pub(crate) fn upper_header<const N: usize>(&self) -> Option<&'a [u8; N]> {
+        self.packet.l4().first_chunk()
+    }
+
+    pub(crate) fn family(&self) -> Family {
+        self.packet.family()
+    }
+}

@@ -1,0 +1,392 @@
+//! Rules as they are run: the kernel's walk through a table, rule by rule.
+//!
+//! [`Linear`] is the reference: it does what `ipt_do_table` and `ip6t_do_table` do, in their order. A rule
+//! is met when its header and all its matches are; it counts, and its target decides or lets the packet
+//! go on. A jump remembers where it came from, a goto does not. The end of a user's chain leads back; the
+//! end of a built-in chain is its policy, and so is a RETURN there.
+//!
+//! Three things are the kernel's and easily taken for mistakes: a header too short for a match ends the
+//! packet at once (hotdrop), whatever the rules after it; a verdict without any condition is told by TRACE
+//! as its chain's `policy` or `return`, though it is a rule; and what a rule changes is seen by the next.
+
+use crate::context::{Context, Step, StepKind, View};
+use crate::matches::Match;
+use crate::memory::{Memory, Own};
+use crate::rule::{Counters, Header, RuleSpec, Target, Verdict};
+use crate::ruleset::{Chain, ChainEnd, Hook, Policy, Ruleset, Table, TableName};
+use crate::targets::Extension as TargetExtension;
+use crate::validate::ValidRuleset;
+
+/// What a table says of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChainVerdict {
+    /// It passes this table.
+    Accept,
+    /// It ends here.
+    Drop,
+    /// It goes to user space.
+    Queue {
+        /// To which of its queues.
+        number: u16,
+        /// Whether it passes where nobody listens.
+        bypass: bool,
+    },
+}
+
+/// Why a match cannot say yes or no.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// The packet is broken: it ends here.
+    Hotdrop,
+    /// Nobody has taught it yet.
+    NotEvaluated,
+}
+
+/// A match at work.
+pub(crate) trait Matching {
+    /// Whether the packet has what the rule asks for.
+    fn passes(&self, _: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        Err(Stop::NotEvaluated)
+    }
+}
+
+/// What a target makes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// The next rule is asked.
+    Continue,
+    /// The table has decided.
+    Verdict(ChainVerdict),
+    /// Nobody has taught it yet.
+    NotEvaluated,
+}
+
+/// A target at work.
+pub(crate) trait Acting {
+    /// Does what the rule says.
+    fn act(&self, _: &mut dyn Context, _: Hook) -> Action {
+        Action::NotEvaluated
+    }
+}
+
+/// A ruleset's tables, ready to be asked. See the module's essay.
+#[derive(Debug, Default)]
+pub struct Linear {
+    tables: Vec<Program>,
+}
+
+/// One table.
+#[derive(Debug)]
+struct Program {
+    name: TableName,
+    chains: Vec<Compiled>,
+    /// Where jumps came from; never deeper than there are chains, into none of which a valid ruleset
+    /// leads twice.
+    callers: Vec<Place>,
+}
+
+#[derive(Debug)]
+struct Compiled {
+    name: String,
+    end: ChainEnd,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug)]
+struct Rule {
+    header: Header,
+    matches: Vec<(Match, Own)>,
+    goal: Goal,
+    counters: Counters,
+    /// Nothing is asked of the packet.
+    unconditional: bool,
+}
+
+/// A target whose chains are found.
+#[derive(Debug)]
+enum Goal {
+    Continue,
+    Verdict(Verdict),
+    Jump(usize),
+    Goto(usize),
+    Extension(TargetExtension),
+}
+
+/// A place in a table: a chain, and the next rule of it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    chain: usize,
+    rule: usize,
+}
+
+/// How the search for the next rule that the packet meets ended.
+enum Met {
+    Rule(usize),
+    End,
+    Hotdrop,
+}
+
+impl Linear {
+    /// The rules, with the counters they were written with.
+    pub fn new(rules: &ValidRuleset) -> Self {
+        Self { tables: rules.rules().tables.iter().map(Program::new).collect() }
+    }
+
+    /// Whether there is something to ask in `table`.
+    pub fn has(&self, table: TableName) -> bool {
+        self.tables.iter().any(|program| program.name == table)
+    }
+
+    /// What `table` says of the packet in `hook`. A table that the ruleset does not have, or that is not
+    /// asked in this hook, accepts.
+    pub fn ask(&mut self, table: TableName, hook: Hook, context: &mut dyn Context) -> ChainVerdict {
+        let program = self.tables.iter_mut().find(|program| program.name == table);
+        match program.and_then(|program| Some((program.entry(hook)?, program))) {
+            Some((entry, program)) => program.walk(entry, hook, context),
+            None => ChainVerdict::Accept,
+        }
+    }
+
+    /// Writes what was counted into the rules that this was made of.
+    pub fn count_into(&self, rules: &mut Ruleset) {
+        for (program, table) in self.tables.iter().zip(&mut rules.tables) {
+            for (counted, chain) in program.chains.iter().zip(&mut table.chains) {
+                chain.end = counted.end;
+                for (counted, rule) in counted.rules.iter().zip(&mut chain.rules) {
+                    rule.counters = counted.counters;
+                }
+            }
+        }
+    }
+}
+
+impl Program {
+    fn new(table: &Table) -> Self {
+        let chain = |chain: &Chain| Compiled {
+            name: chain.name.clone(),
+            end: chain.end,
+            rules: chain.rules.iter().map(|rule| Rule::new(rule, table)).collect(),
+        };
+        let chains: Vec<_> = table.chains.iter().map(chain).collect();
+        let callers = Vec::with_capacity(chains.len());
+        Self { name: table.name, chains, callers }
+    }
+
+    fn entry(&self, hook: Hook) -> Option<usize> {
+        let built_in =
+            |chain: &Compiled| matches!(chain.end, ChainEnd::Policy(of, ..) if of == hook);
+        self.chains.iter().position(built_in)
+    }
+
+    fn walk(&mut self, entry: usize, hook: Hook, context: &mut dyn Context) -> ChainVerdict {
+        let mut at = Place { chain: entry, rule: 0 };
+        self.callers.clear();
+        loop {
+            let number = match self.meet(at, context) {
+                Met::Hotdrop => return ChainVerdict::Drop,
+                Met::Rule(number) => number,
+                Met::End => match self.end(at.chain, context) {
+                    Some(verdict) => return verdict,
+                    None => match self.callers.pop() {
+                        Some(caller) => {
+                            at = caller;
+                            continue;
+                        }
+                        None => return self.policy(entry, context),
+                    },
+                },
+            };
+            let next = Place { chain: at.chain, rule: number + 1 };
+            self.count_rule(at.chain, number, context);
+            let Some(goal) = self.goal(at.chain, number) else { return ChainVerdict::Accept };
+            match goal {
+                Goal::Continue => at = next,
+                Goal::Verdict(Verdict::Accept) => return ChainVerdict::Accept,
+                Goal::Verdict(Verdict::Drop) => return ChainVerdict::Drop,
+                Goal::Verdict(Verdict::Queue) => {
+                    return ChainVerdict::Queue { number: 0, bypass: false };
+                }
+                Goal::Verdict(Verdict::Return) => match self.callers.pop() {
+                    Some(caller) => at = caller,
+                    None => return self.policy(entry, context),
+                },
+                Goal::Jump(chain) => {
+                    at = Place { chain: *chain, rule: 0 };
+                    self.callers.push(next);
+                }
+                Goal::Goto(chain) => at = Place { chain: *chain, rule: 0 },
+                Goal::Extension(target) => match target.work().act(context, hook) {
+                    Action::Verdict(verdict) => return verdict,
+                    Action::Continue => at = next,
+                    Action::NotEvaluated => {
+                        context.not_evaluated(target.name());
+                        at = next;
+                    }
+                },
+            }
+        }
+    }
+
+    /// The next rule from `at` on whose conditions the packet meets.
+    fn meet(&mut self, at: Place, context: &mut dyn Context) -> Met {
+        let Some(chain) = self.chains.get_mut(at.chain) else { return Met::End };
+        let mut unknown: Vec<&'static str> = Vec::new();
+        let view = View::new(context);
+        let rest = chain.rules.iter_mut().enumerate().skip(at.rule);
+        let mut met = Met::End;
+        for (number, rule) in rest {
+            match rule.passes(&view, &mut unknown) {
+                Ok(false) => {}
+                Ok(true) => {
+                    met = Met::Rule(number);
+                    break;
+                }
+                Err(Broken) => {
+                    met = Met::Hotdrop;
+                    break;
+                }
+            }
+        }
+        unknown.into_iter().for_each(|name| context.not_evaluated(name));
+        met
+    }
+
+    fn goal(&self, chain: usize, number: usize) -> Option<&Goal> {
+        Some(&self.chains.get(chain)?.rules.get(number)?.goal)
+    }
+
+    /// Counts and tells the rule that was met.
+    fn count_rule(&mut self, chain: usize, number: usize, context: &mut dyn Context) {
+        let table = self.name;
+        let Some(Compiled { name, end, rules }) = self.chains.get_mut(chain) else { return };
+        let Some(rule) = rules.get_mut(number) else { return };
+        rule.counters.count(context.packet().length());
+        if context.is_traced() {
+            let kind = match (rule.is_tail(), end) {
+                (false, _) => StepKind::Rule,
+                (true, ChainEnd::Policy(..)) => StepKind::Policy,
+                (true, ChainEnd::Return) => StepKind::Return,
+            };
+            context.passed(Step { table, chain: name, kind, number: one_based(number) });
+        }
+    }
+
+    /// The end of a chain: a built-in one decides.
+    fn end(&mut self, chain: usize, context: &mut dyn Context) -> Option<ChainVerdict> {
+        let table = self.name;
+        let Compiled { name, end, rules } = self.chains.get_mut(chain)?;
+        let kind = match end {
+            ChainEnd::Return => StepKind::Return,
+            ChainEnd::Policy(..) => StepKind::Policy,
+        };
+        if context.is_traced() {
+            context.passed(Step { table, chain: name, kind, number: one_based(rules.len()) });
+        }
+        match end {
+            ChainEnd::Return => None,
+            ChainEnd::Policy(_, policy, counters) => {
+                counters.count(context.packet().length());
+                Some(match policy {
+                    Policy::Accept => ChainVerdict::Accept,
+                    Policy::Drop => ChainVerdict::Drop,
+                })
+            }
+        }
+    }
+
+    /// The policy of the chain that the walk began in: where a goto's chain ends, and a RETURN there.
+    fn policy(&mut self, entry: usize, context: &mut dyn Context) -> ChainVerdict {
+        self.end(entry, context).unwrap_or(ChainVerdict::Accept)
+    }
+}
+
+/// A match found the packet broken.
+struct Broken;
+
+impl Rule {
+    fn new(rule: &RuleSpec, table: &Table) -> Self {
+        let chain = |name: &str| table.index(name);
+        let goal = match &rule.target {
+            Target::None => Goal::Continue,
+            Target::Verdict(verdict) => Goal::Verdict(*verdict),
+            // A valid ruleset leads to chains that are there.
+            Target::Jump(name) => chain(name).map_or(Goal::Continue, Goal::Jump),
+            Target::Goto(name) => chain(name).map_or(Goal::Continue, Goal::Goto),
+            Target::Extension(extension) => Goal::Extension(extension.clone()),
+        };
+        Self {
+            header: rule.header.clone(),
+            matches: rule.matches.iter().map(|one| (one.clone(), Own::of(one))).collect(),
+            goal,
+            counters: rule.counters,
+            unconditional: rule.matches.is_empty()
+                && rule.header == Header::any(rule.header.family),
+        }
+    }
+
+    /// What TRACE takes for a chain's end.
+    fn is_tail(&self) -> bool {
+        self.unconditional && matches!(self.goal, Goal::Verdict(_))
+    }
+
+    fn passes(&mut self, view: &View<'_>, unknown: &mut Vec<&'static str>) -> Result<bool, Broken> {
+        if !header_passes(&self.header, view)? {
+            return Ok(false);
+        }
+        for (one, own) in &mut self.matches {
+            match one.work().passes(view, &mut Memory { own }) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(Stop::Hotdrop) => return Err(Broken),
+                Err(Stop::NotEvaluated) => {
+                    unknown.push(one.name());
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
+    let Header { family, source, destination, input, output, protocol, fragment } = header;
+    if *family != view.family()
+        || !source.passes(source.value.contains(view.source))
+        || !destination.passes(destination.value.contains(view.destination))
+    {
+        return Ok(false);
+    }
+    if let Some(input) = input
+        && !input.passes(input.value.covers(view.input))
+    {
+        return Ok(false);
+    }
+    if let Some(output) = output
+        && !output.passes(output.value.covers(view.output))
+    {
+        return Ok(false);
+    }
+    if protocol.value != 0 {
+        let Some(of_packet) = view.protocol() else {
+            return if view.is_later_fragment() { Ok(false) } else { Err(Broken) };
+        };
+        if !protocol.passes(protocol.value == of_packet) {
+            return Ok(false);
+        }
+    }
+    Ok(fragment.is_none_or(|fragment| fragment.passes(view.is_later_fragment())))
+}
+
+fn one_based(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+impl Counters {
+    fn count(&mut self, length: usize) {
+        self.packets = self.packets.wrapping_add(1);
+        self.bytes = self.bytes.wrapping_add(length as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests;

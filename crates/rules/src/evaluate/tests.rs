@@ -1,0 +1,223 @@
+//! The walk against what the running kernel's TRACE and counters showed for the same rules.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use stateward_conntrack::{CtState, Instant};
+use stateward_wire::{Family, Packet, compose};
+
+use super::*;
+use crate::context::Connection;
+use crate::restore::{RestoreOptions, restore};
+use crate::targets::reject::Reject;
+use crate::{ShowCounters, Source};
+
+/// A packet on its own.
+struct Alone {
+    bytes: Vec<u8>,
+    state: Option<CtState>,
+    mark: u32,
+    now: Instant,
+    passed: Vec<String>,
+    logged: Vec<String>,
+    rejected: usize,
+}
+
+impl Alone {
+    fn new(bytes: Vec<u8>) -> Self {
+        let (passed, logged) = (Vec::new(), Vec::new());
+        let now = Instant::from_secs(1);
+        Self { bytes, state: Some(CtState::New), mark: 0, now, passed, logged, rejected: 0 }
+    }
+
+    fn udp(port: u16) -> Self {
+        let end = |last, port| (IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), port);
+        Self::new(compose::udp(end(1, 4000), end(2, port), b"1234"))
+    }
+}
+
+impl Context for Alone {
+    fn packet(&self) -> Packet<'_> {
+        Packet::parse(&self.bytes).unwrap()
+    }
+    fn input(&self) -> &str {
+        "lan0"
+    }
+    fn output(&self) -> &str {
+        "wan0"
+    }
+    fn link_header(&self) -> Option<&[u8; 14]> {
+        None
+    }
+    fn now(&self) -> Instant {
+        self.now
+    }
+    fn state(&self) -> Option<CtState> {
+        self.state
+    }
+    fn connection(&self) -> Option<Connection> {
+        None
+    }
+    fn mark(&self) -> u32 {
+        self.mark
+    }
+    fn set_mark(&mut self, mark: u32) {
+        self.mark = mark;
+    }
+    fn address_types(&self, address: IpAddr, _: Option<&str>) -> u16 {
+        if address == IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)) { 1 << 2 } else { 1 << 1 }
+    }
+    fn log(&mut self, _: u8, text: String) {
+        self.logged.push(text);
+    }
+    fn reject(&mut self, _: &Reject) {
+        self.rejected += 1;
+    }
+    fn not_evaluated(&mut self, extension: &'static str) {
+        panic!("{extension}");
+    }
+    fn is_traced(&self) -> bool {
+        true
+    }
+    fn passed(&mut self, step: Step<'_>) {
+        self.passed.push(step.to_string());
+    }
+}
+
+fn rules(text: &str) -> ValidRuleset {
+    let source = Source::new("rules.v4", text);
+    restore(&source, Family::V4, RestoreOptions::default()).unwrap()
+}
+
+/// Filter rules, a packet in FORWARD: verdict and path.
+fn forward(text: &str, packet: &mut Alone) -> (ChainVerdict, Vec<String>) {
+    let rules = rules(&format!("*filter\n{text}COMMIT\n"));
+    let verdict = Linear::new(&rules).ask(TableName::Filter, Hook::Forward, packet);
+    let path = packet.passed.iter().map(|step| step.trim_start_matches("filter:").to_owned());
+    (verdict, path.collect())
+}
+
+#[test]
+fn a_jump_comes_back_and_a_goto_does_not() {
+    let text = ":A - [0:0]\n:B - [0:0]\n\
+                -A FORWARD -p udp -j A\n\
+                -A FORWARD -p udp -g B\n\
+                -A FORWARD -j DROP\n\
+                -A A -p tcp -j DROP\n\
+                -A B -p udp -m comment --comment x\n";
+    let (verdict, path) = forward(text, &mut Alone::udp(53));
+    assert_eq!(verdict, ChainVerdict::Accept);
+    assert_eq!(
+        path,
+        [
+            "FORWARD:rule:1",
+            "A:return:2",
+            "FORWARD:rule:2",
+            "B:rule:1",
+            "B:return:2",
+            "FORWARD:policy:4"
+        ]
+    );
+}
+
+#[test]
+fn a_return_in_a_built_in_chain_is_its_policy() {
+    let text = ":FORWARD DROP [0:0]\n-A FORWARD -p udp -j RETURN\n-A FORWARD -j ACCEPT\n";
+    let (verdict, path) = forward(text, &mut Alone::udp(53));
+    assert_eq!((verdict, path.len()), (ChainVerdict::Drop, 2));
+    assert_eq!(path[1], "FORWARD:policy:3");
+}
+
+#[test]
+fn a_verdict_without_conditions_is_told_as_the_end_of_its_chain() {
+    let text = ":A - [0:0]\n-A FORWARD -j A\n-A A -j ACCEPT\n";
+    let (_, path) = forward(text, &mut Alone::udp(53));
+    assert_eq!(path, ["FORWARD:rule:1", "A:return:1"]);
+    let (_, path) = forward("-A FORWARD -j DROP\n", &mut Alone::udp(53));
+    assert_eq!(path, ["FORWARD:policy:1"]);
+}
+
+#[test]
+fn what_a_rule_changes_the_next_one_sees() {
+    let text = "-A FORWARD -m mark --mark 0x5 -j DROP\n\
+                -A FORWARD -m limit --limit 1/second --limit-burst 1 -j LOG --log-prefix \"hi \"\n";
+    let table =
+        format!("*mangle\n{}COMMIT\n*filter\n{text}COMMIT\n", "-A FORWARD -j MARK --set-mark 5\n");
+    let rules = rules(&table);
+    let mut linear = Linear::new(&rules);
+    let mut packet = Alone::udp(53);
+    assert_eq!(linear.ask(TableName::Mangle, Hook::Forward, &mut packet), ChainVerdict::Accept);
+    assert_eq!(packet.mark, 5);
+    assert_eq!(linear.ask(TableName::Filter, Hook::Forward, &mut packet), ChainVerdict::Drop);
+    assert!(packet.logged.is_empty());
+}
+
+#[test]
+fn a_bucket_fills_with_time() {
+    let text = "*filter\n-A FORWARD -m limit --limit 2/second --limit-burst 3 -j LOG\nCOMMIT\n";
+    let mut linear = Linear::new(&rules(text));
+    let mut packet = Alone::udp(53);
+    let mut logged_at = |millis: u64, linear: &mut Linear| {
+        packet.now = Instant(1_000_000_000 + millis * 1_000_000);
+        packet.logged.clear();
+        linear.ask(TableName::Filter, Hook::Forward, &mut packet);
+        packet.logged.len()
+    };
+    let burst: Vec<_> = [0, 0, 0, 0, 400, 500, 501, 1000, 9000, 9000, 9000, 9000]
+        .iter()
+        .map(|at| logged_at(*at, &mut linear))
+        .collect();
+    assert_eq!(burst, [1, 1, 1, 0, 0, 1, 0, 1, 1, 1, 1, 0]);
+}
+
+#[test]
+fn a_cut_header_ends_the_packet_whatever_follows() {
+    let mut packet = Alone::udp(53);
+    packet.bytes.truncate(24);
+    packet.bytes[3] = 24;
+    let header = &mut packet.bytes[..20];
+    header[10..12].copy_from_slice(&[0, 0]);
+    let sum = stateward_wire::checksum::of(header).to_be_bytes();
+    header[10..12].copy_from_slice(&sum);
+    let text = "-A FORWARD -p udp -m udp --dport 1 -j ACCEPT\n-A FORWARD -j ACCEPT\n";
+    let (verdict, path) = forward(text, &mut packet);
+    assert_eq!((verdict, path.len()), (ChainVerdict::Drop, 0));
+}
+
+#[test]
+fn what_was_met_is_counted() {
+    let text = "*filter\n:FORWARD DROP [1:100]\n:A - [0:0]\n\
+                [7:700] -A FORWARD -p udp -j A\n\
+                -A A -d 192.0.2.9/32 -j ACCEPT\n\
+                -A A -m addrtype --dst-type LOCAL -j RETURN\nCOMMIT\n";
+    let source = Source::new("rules.v4", text);
+    let options = RestoreOptions { counters: true, ..RestoreOptions::default() };
+    let rules = restore(&source, Family::V4, options).unwrap();
+    let mut linear = Linear::new(&rules);
+    let mut packet = Alone::udp(53);
+    assert_eq!(linear.ask(TableName::Filter, Hook::Forward, &mut packet), ChainVerdict::Drop);
+    let mut counted = rules.rules().clone();
+    linear.count_into(&mut counted);
+    let saved = counted.save(ShowCounters::Yes);
+    for line in [
+        ":FORWARD DROP [2:132]",
+        "[8:732] -A FORWARD -p udp -j A",
+        "[0:0] -A A -d 192.0.2.9/32 -j ACCEPT",
+        "[1:32] -A A -m addrtype --dst-type LOCAL -j RETURN",
+    ] {
+        assert!(saved.contains(line), "{saved}");
+    }
+}
+
+#[test]
+fn a_packet_is_rejected_and_a_line_logged() {
+    let text = "-A FORWARD -i lan+ ! -o lan0 -j LOG --log-prefix \"no: \"\n\
+                -A FORWARD -p udp -m multiport --dports 1,50:60 -j REJECT\n";
+    let mut packet = Alone::udp(53);
+    let (verdict, _) = forward(text, &mut packet);
+    assert_eq!((verdict, packet.rejected), (ChainVerdict::Drop, 1));
+    assert_eq!(
+        packet.logged,
+        ["no: IN=lan0 OUT=wan0 MAC= SRC=192.0.2.1 DST=192.0.2.2 LEN=32 TOS=0x00 PREC=0x00 TTL=64 \
+          ID=0 DF PROTO=UDP SPT=4000 DPT=53 LEN=12 "]
+    );
+}
