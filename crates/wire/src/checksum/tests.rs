@@ -141,6 +141,14 @@ fn sctp_zero_is_unfinished() {
 }
 
 #[test]
+fn an_icmp_message_of_zeroes_sums_up() {
+    let (IpAddr::V4(a), IpAddr::V4(b)) = (address(false, 1), address(false, 2)) else { return };
+    let icmp = |message: [u8; 12]| verdict(&compose::ipv4(a, b, protocol::ICMP, &message));
+    assert_eq!(icmp([0; 12]), Verification::Good);
+    assert_eq!(icmp([0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]), Verification::Bad);
+}
+
+#[test]
 fn gre_is_checked_only_where_it_says_so() {
     let gre = |header: [u8; 8]| match (address(false, 1), address(false, 2)) {
         (IpAddr::V4(a), IpAddr::V4(b)) => compose::ipv4(a, b, protocol::GRE, &header),
