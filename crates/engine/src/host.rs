@@ -7,12 +7,12 @@
 
 use core::net::IpAddr;
 
-use stateward_conntrack::{CtState, Flow, Hook, Zone};
+use stateward_conntrack::{CtState, Flow, Hook, Instant, Zone};
 use stateward_wire::compose::{self, Icmp};
 use stateward_wire::{Family, Packet, checksum, protocol};
 
 use crate::engine::{At, By, Emitted, Engine, Port, Why};
-use crate::options::Problem;
+use crate::options::{self, Problem};
 use crate::route::RoutingDrop;
 use crate::walk::{Ended, Walker};
 
@@ -20,6 +20,9 @@ use crate::walk::{Ended, Walker};
 const QUOTE_V4: usize = 576 - 20 - 8;
 /// The same for ICMPv6: the smallest MTU with its headers.
 const QUOTE_V6: usize = 1280 - 40 - 8;
+
+/// The ICMP type that tells of wrong options.
+const PARAMETER_PROBLEM_V4: u8 = 12;
 
 /// An ICMP error, in the terms of the packet's family.
 pub(crate) struct Error {
@@ -41,7 +44,7 @@ fn error_for(reason: RoutingDrop, v4: bool) -> Option<Error> {
             Some(Error { kind: 3, code: 4, rest: [0, 0, (mtu >> 8) as u8, mtu as u8] })
         }
         (RoutingDrop::Options { problem: Some(Problem { code, pointer }) }, true) => {
-            Some(Error { kind: 12, code, rest: [pointer as u8, 0, 0, 0] })
+            Some(Error { kind: PARAMETER_PROBLEM_V4, code, rest: [pointer as u8, 0, 0, 0] })
         }
         (RoutingDrop::Options { problem: Some(Problem { code, pointer }) }, false) => {
             Some(Error { kind: 4, code, rest: pointer.to_be_bytes() })
@@ -96,16 +99,32 @@ impl Engine {
             .or_else(|| self.network.address_on(interface, to));
         let Some(source) = source else { return };
         let quote = if to.is_ipv4() { QUOTE_V4 } else { QUOTE_V6 };
-        let body = packet.bytes().get(..quote).unwrap_or(packet.bytes());
+        let mut body = packet.bytes().get(..quote).unwrap_or(packet.bytes()).to_vec();
         let &Error { kind, code, rest } = error;
-        let mut bytes = compose::icmp(&Icmp { source, destination: to, kind, code, rest, body });
+        // Options that are wrong have been read no further.
+        if kind != PARAMETER_PROBLEM_V4 {
+            options::clear_quoted(&mut body);
+        }
+        let mut bytes =
+            compose::icmp(&Icmp { source, destination: to, kind, code, rest, body: &body });
         dress(&mut bytes, packet.tos());
         let state = self.state_of_answer(walker, &bytes);
-        // What this host tells itself does not leave.
+        // What this host tells itself does not leave, but comes in.
         if self.network.is_own(to) {
+            self.receive_answer(state, &bytes, walker.now);
             return;
         }
         self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
+    }
+
+    /// An answer to this host itself has been tracked on its way out; only INVALID leaves no trace on
+    /// a packet, so that it is looked at and counted twice.
+    fn receive_answer(&mut self, state: CtState, bytes: &[u8], now: Instant) {
+        if let (CtState::Invalid, Ok(answer)) = (state, Packet::parse_trusted(bytes)) {
+            let mut tracked = self.tracker.track(&answer, Hook::Prerouting, Zone::DEFAULT, now);
+            // What was INVALID on its way out is so on its way in.
+            let _ = self.tracker.confirm(&mut tracked.flow);
+        }
     }
 
     /// What the answer to the walking packet is to the tracker. It passes OUTPUT and POSTROUTING
@@ -144,7 +163,8 @@ fn may_be_told(packet: &Packet<'_>) -> bool {
         (Family::V4, Some(protocol::ICMP)) => {
             kind.is_none_or(|kind| !matches!(kind, 0 | 8 | 13..=LAST_TYPE))
         }
-        (Family::V6, Some(protocol::ICMPV6)) => kind.is_none_or(|kind| kind < 128),
+        // A piece that shows nothing of it is taken for none.
+        (Family::V6, Some(protocol::ICMPV6)) => kind.map_or(!is_piece(packet), |kind| kind < 128),
         _ => false,
     };
     let from_one = match packet.source() {
@@ -152,6 +172,12 @@ fn may_be_told(packet: &Packet<'_>) -> bool {
         IpAddr::V6(from) => !from.is_multicast() && !from.is_unspecified(),
     };
     !is_error && from_one
+}
+
+/// Whether an IPv6 packet is one of several pieces, as far as its fragment header is there.
+fn is_piece(packet: &Packet<'_>) -> bool {
+    let place = packet.fragment_header().and_then(|at| packet.bytes().get(at + 2..at + 4));
+    place.is_some_and(|place| place != [0, 0])
 }
 
 /// ICMP errors carry the precedence of network control and the type of service they answer, and may

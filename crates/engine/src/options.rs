@@ -4,12 +4,12 @@
 //! is known where the packet goes. Most mean nothing here. Those that contradict their lengths end
 //! the packet, as does an IPv4 source route (accept_source_route 0) and an IPv6 option that its upper
 //! bits forbid to overlook. What a router would write into options (routes, timestamps) is not written:
-//! PARITY.md.
+//! PARITY.md. But what comes after the end of IPv4's options is zero from there on.
 //!
 //! Kernel counterpart: `ip_options_compile`, `ip6_parse_tlv`. Sources: RFC 791, 3.1; RFC 8200, 4.2;
 //! RFC 2675 (jumbograms); RFC 4942, 2.1.9.5 (padding).
 
-use stateward_wire::{Network as Header, Packet, protocol};
+use stateward_wire::{Ipv4Header, Network as Header, Packet, U16, checksum, protocol};
 
 use crate::route::RoutingDrop;
 
@@ -52,6 +52,57 @@ pub(crate) fn on_arrival(packet: &Packet<'_>) -> Result<(), RoutingDrop> {
         }
         _ => Ok(()),
     }
+}
+
+/// Makes zero what comes after the end of IPv4's options, which are right, in a packet that leaves.
+#[inline]
+pub(crate) fn clear_after_end(packet: &mut [u8]) {
+    /// IPv4, and a header without options.
+    const PLAIN: u8 = 0x45;
+    if packet.first().is_some_and(|first| *first > PLAIN && first >> 4 == 4) {
+        clear_and_sum_up(packet);
+    }
+}
+
+#[cold]
+fn clear_and_sum_up(packet: &mut [u8]) {
+    if !clear_quoted(packet) {
+        return;
+    }
+    let Some(header) = Ipv4Header::view_mut(packet) else { return };
+    header.checksum = U16::ZERO;
+    let length = header.header_length();
+    let sum = checksum::of(packet.get(..length).unwrap_or_default());
+    if let Some(header) = Ipv4Header::view_mut(packet) {
+        header.checksum = U16::new(sum);
+    }
+}
+
+/// The same without a new checksum: so an error quotes it. Whether anything was not zero yet.
+pub(crate) fn clear_quoted(packet: &mut [u8]) -> bool {
+    const FIXED: usize = 20;
+    let length = match packet.first() {
+        Some(first) if first >> 4 == 4 => usize::from(first & 0xf) * 4,
+        _ => return false,
+    };
+    let options = packet.get_mut(FIXED..length).unwrap_or_default();
+    let mut at = 0;
+    loop {
+        at += match options.get(at) {
+            Some(&kind::END) => break,
+            Some(&kind::NO_OPERATION) => 1,
+            // What is wrong has no end, and is not followed.
+            Some(_) => match options.get(at + 1) {
+                Some(&length) if length >= 2 => usize::from(length),
+                _ => return false,
+            },
+            None => return false,
+        };
+    }
+    let rest = options.get_mut(at..).unwrap_or_default();
+    let changed = rest.iter().any(|byte| *byte != 0);
+    rest.fill(0);
+    changed
 }
 
 mod kind {
@@ -249,6 +300,20 @@ mod tests {
             assert_eq!(v4(options, 20), Err(wrong_at(pointer)), "{options:?}");
         }
         assert_eq!(v4(&[137, 7, 4, 1, 2, 3, 4, 0], 20), Err(RoutingDrop::SourceRoute));
+    }
+
+    #[test]
+    fn after_the_end_comes_nothing() {
+        let cleared = |options: [u8; 8]| {
+            let mut bytes = [&[0x47; 1][..], &[0; 19], &options].concat();
+            let changed = clear_quoted(&mut bytes);
+            (<[u8; 8]>::try_from(&bytes[20..]).unwrap(), changed)
+        };
+        assert_eq!(cleared([1, 0, 7, 7, 9, 0, 0, 1]), ([1, 0, 0, 0, 0, 0, 0, 0], true));
+        assert_eq!(cleared([3, 6, 9, 9, 9, 9, 0, 1]), ([3, 6, 9, 9, 9, 9, 0, 0], true));
+        assert_eq!(cleared([3, 6, 9, 9, 9, 9, 0, 0]), ([3, 6, 9, 9, 9, 9, 0, 0], false));
+        assert_eq!(cleared([1; 8]), ([1; 8], false));
+        assert_eq!(cleared([9, 1, 0, 1, 1, 1, 1, 1]), ([9, 1, 0, 1, 1, 1, 1, 1], false));
     }
 
     fn with_options(destination: u8, options: &[u8]) -> Result<(), RoutingDrop> {

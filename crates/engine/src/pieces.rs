@@ -9,6 +9,7 @@ use stateward_wire::{Family, Packet};
 use crate::defrag::{self, Cut, Expired, Origins, Place, Reassembled, Side, cut};
 use crate::engine::{At, By, Emitted, Engine, Outcome, Port, Verdict, Why};
 use crate::host::Error;
+use crate::options;
 use crate::route::InterfaceId;
 use crate::walk::{Ended, Walker};
 
@@ -62,6 +63,7 @@ impl Engine {
         match ended {
             Ok(Verdict::Forward(Some(egress))) => {
                 stateward_wire::edit::Edit::new(&mut bytes, layout).decrement_ttl();
+                options::clear_after_end(&mut bytes);
                 in_pieces = self.leave_in_pieces(&bytes, Some(&origins), egress);
             }
             Ok(Verdict::Output(Some(egress))) => {

@@ -124,6 +124,20 @@ pub enum RoutingDrop {
 }
 
 impl RoutingDrop {
+    /// Every code.
+    pub const CODES: [&'static str; 10] = [
+        "martian_source",
+        "martian_destination",
+        "multicast_not_joined",
+        "no_route",
+        "not_forwarding",
+        "time_to_live",
+        "too_big",
+        "link_local_source",
+        "bad_options",
+        "source_route",
+    ];
+
     /// The stable word of the reason.
     pub const fn code(&self) -> &'static str {
         match self {
@@ -451,7 +465,11 @@ impl Network {
         if self.is_own(destination.into()) {
             return Decision::Input;
         }
-        self.forward(self.route_back(destination.into(), Port::Interface(ingress)))
+        // IPv6 looks for a route, and says that there is none, before it knows that it does not forward.
+        let Some(egress) = self.route_back(destination.into(), Port::Interface(ingress)) else {
+            return Decision::Drop(RoutingDrop::NoRoute);
+        };
+        self.forward(Some(egress))
     }
 
     /// Whether an interface is of a group: all nodes, all routers, and where neighbours are looked
@@ -502,6 +520,39 @@ fn may_leave_link(source: Ipv6Addr) -> Result<(), RoutingDrop> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_has_no_route_in_ipv6_before_it_does_not_forward() {
+        let interface = Interface {
+            addresses: vec!["fd00:1::1/64".parse().unwrap(), "192.0.2.1/24".parse().unwrap()],
+            ..Interface::named("lan0")
+        };
+        let host = Network::new(vec![interface], &[], Routing::Host);
+        let v6 = |to: &str| host.input_v6(to.parse().unwrap(), InterfaceId(0));
+        assert_eq!(v6("fd00:1::9"), Decision::Drop(RoutingDrop::NotForwarding));
+        assert_eq!(v6("2001:db8::9"), Decision::Drop(RoutingDrop::NoRoute));
+        let v4 = host.input_v4([192, 0, 2, 9].into(), [198, 51, 100, 9].into(), InterfaceId(0));
+        assert_eq!(v4, Decision::Drop(RoutingDrop::NotForwarding));
+    }
+
+    #[test]
+    fn every_reason_is_among_the_codes() {
+        let too_big = RoutingDrop::TooBig { mtu: 1280 };
+        let options = RoutingDrop::Options { problem: None };
+        let all = [
+            RoutingDrop::MartianSource,
+            RoutingDrop::MartianDestination,
+            RoutingDrop::Multicast,
+            RoutingDrop::NoRoute,
+            RoutingDrop::NotForwarding,
+            RoutingDrop::TimeToLive,
+            too_big,
+            RoutingDrop::LinkLocalSource,
+            options,
+            RoutingDrop::SourceRoute,
+        ];
+        assert_eq!(all.map(|reason| reason.code()), RoutingDrop::CODES);
+    }
 
     #[test]
     fn an_ethernet_interface_is_of_the_groups_in_which_its_addresses_are_asked_for() {

@@ -12,6 +12,7 @@ use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
 use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdict, Why, parse};
+use crate::options;
 use crate::route::{Decision, InterfaceId, Routing, RoutingDrop};
 
 /// The kernel's hooks.
@@ -179,6 +180,7 @@ impl Engine {
         egress: InterfaceId,
     ) -> bool {
         Edit::new(arrival.bytes, layout).decrement_ttl();
+        options::clear_after_end(arrival.bytes);
         let bytes = arrival.bytes.get(..layout.length()).unwrap_or(arrival.bytes);
         // A superpacket is cut by the card that sends it, and shown as one.
         walker.largest_piece.is_none() && self.leave_in_pieces(bytes, None, egress)
@@ -308,7 +310,11 @@ impl Engine {
         let tracked = walker.tracked.insert(Tracked::untracked());
         self.tracker.track_from(walker.approach, packet, at, walker.now, tracked);
         match tracked.drop {
-            Some(reason) => Err(walker.end(At::Conntrack, Why::Drop(reason))),
+            Some(reason) => {
+                // It ends before any rule sees what it would have been.
+                walker.tracked = None;
+                Err(walker.end(At::Conntrack, Why::Drop(reason)))
+            }
             None => Ok(()),
         }
     }
