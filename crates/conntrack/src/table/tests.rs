@@ -1,8 +1,11 @@
 //! Flooding: whoever chooses the tuples cannot choose where they meet.
 
 use super::*;
+use crate::reason::DropReason;
+use crate::sysctl::Sysctls;
+use crate::tracker::{Config, Hook, Tracker};
 use crate::tuple::{L4Key, Zone};
-use stateward_wire::protocol;
+use stateward_wire::{Packet, TcpFlags, compose, protocol};
 use std::net::Ipv4Addr;
 
 const FLOOD: usize = 100_000;
@@ -64,4 +67,32 @@ fn tuples_that_meet_under_another_seed_spread_like_random_ones() {
     // Who knows the seed succeeds: the test above tests something.
     let (fitted, fullest) = flood(GUESS, chosen.into_iter());
     assert!(fitted < FLOOD / 10 && fullest > RANDOM_MAXIMUM, "{fitted} {fullest}");
+}
+
+#[test]
+fn a_connection_without_a_place_in_the_index_is_dropped_and_counted() {
+    let (sysctls, seed) = (Sysctls { max: FLOOD as u32, ..Sysctls::default() }, GUESS);
+    let mut tracker = Tracker::new(Config { sysctls, seed: [seed.0, seed.1], ..Config::default() });
+    let refused = meeting(GUESS).into_iter().find_map(|tuple| {
+        let L4Key::Ports { source, destination } = tuple.l4() else { return None };
+        let (from, to) = ((tuple.source(), source), (tuple.destination(), destination));
+        let bytes = compose::tcp(&compose::Tcp {
+            source: from,
+            destination: to,
+            sequence: 1,
+            acknowledgment: 0,
+            flags: TcpFlags::SYN,
+            window: 1000,
+            options: &[],
+            payload: &[],
+        });
+        let packet = Packet::parse(&bytes).unwrap();
+        let mut tracked =
+            tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, Instant::default());
+        tracker.confirm(&mut tracked.flow).err()
+    });
+    assert_eq!(refused, Some(DropReason::ChainTooLong));
+    let statistics = tracker.statistics();
+    assert_eq!((statistics.chaintoolong, statistics.insert_failed, statistics.drop), (1, 1, 1));
+    assert!(tracker.count() < FLOOD / 10, "most of the table is empty");
 }

@@ -100,8 +100,9 @@ impl Tracker {
         if !same {
             return None;
         }
+        // It counts as what it was taken for, a first packet, even where it is the first one's answer.
         let PerDir([counter, _]) = conn.counters;
-        self.account(winner, direction, counter.bytes as usize);
+        self.account(winner, Direction::Original, counter.bytes as usize);
         self.statistics.clash_resolve += 1;
         self.table.id_of(winner)
     }
