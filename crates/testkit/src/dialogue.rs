@@ -107,8 +107,7 @@ impl Protocol {
             Self::Tcp => 12,
             Self::Icmp => 8,
             Self::Udp | Self::UdpLite | Self::Sctp => 5,
-            Self::Gre | Self::Unknown => 3,
-            Self::Dccp | Self::Esp | Self::Ah => 2,
+            Self::Gre | Self::Unknown | Self::Dccp | Self::Esp | Self::Ah => 3,
         }
     }
 
@@ -258,6 +257,8 @@ struct Scene<'a> {
     begun: usize,
     /// IPv4 packets that may still be without a route.
     unrouted: Option<usize>,
+    /// The machine forwards nothing.
+    host: bool,
     /// How many of 1000 packets are spoilt on the IP level, and how many come in fragments.
     spoilt: usize,
     scattered: usize,
@@ -268,13 +269,21 @@ struct Scene<'a> {
 impl<'a> Scene<'a> {
     fn new(plan: &'a Plan, settings: &Settings, random: &mut Random) -> Self {
         let (mut spoilt, mut scattered) = (random.pick([0, 10, 60]), random.pick([0, 0, 0, 0, 80]));
+        if settings.has("frag6_high_thresh") {
+            scattered = 500;
+        }
+        // Which protocol's words are wanted would be in another piece.
+        if !plan.spoilt || settings.has("log_invalid") {
+            scattered = 0;
+        }
         if !plan.spoilt {
-            (spoilt, scattered) = (0, 0);
+            spoilt = 0;
         }
         let (memory, steps) = (Memory::default(), Vec::new());
         let unrouted = settings.unrouted.then_some(UNREACHABLE_BURST);
         let changes = random.pick([0, 0, 0, 20]);
-        Self { plan, memory, steps, begun: 0, unrouted, spoilt, scattered, changes }
+        let host = settings.host;
+        Self { plan, memory, steps, begun: 0, unrouted, host, spoilt, scattered, changes }
     }
 
     /// The kernel tells a station only of its first few packets that they have no route.
@@ -306,7 +315,7 @@ impl<'a> Scene<'a> {
 
     fn open(&mut self, random: &mut Random) -> (usize, Box<dyn Flow>) {
         let v6 = match self.plan.families {
-            [true, true] => random.chance(40),
+            [true, true] => random.chance(45),
             [_, v6] => v6,
         };
         let protocol = self.protocol(random);
@@ -351,8 +360,14 @@ impl<'a> Scene<'a> {
             return;
         }
         let bytes = packet.bytes();
-        // Which way a host's own multicasts go depends on the age of its interfaces.
-        if from == Port::Local && (bytes.len() > MTU || packet.destination.is_multicast()) {
+        // Which way a host's own multicasts go depends on the age of its interfaces, and whether one
+        // that does not forward still listens to what routers are told, on when it ceased to.
+        let multicast = packet.destination.is_multicast();
+        if multicast && (from == Port::Local || self.host) {
+            return;
+        }
+        // A socket takes the address of nobody for its own host's.
+        if from == Port::Local && (bytes.len() > MTU || packet.destination.is_unspecified()) {
             return;
         }
         self.memory.add(from, &bytes);

@@ -67,6 +67,11 @@ impl Kernel {
         Ok(Self { worker: Some(Worker::start()?.ready()?) })
     }
 
+    /// Forgets the namespace: the next scenario gets a fresh one.
+    pub fn renew(&mut self) {
+        self.worker = None;
+    }
+
     /// Runs a scenario; nothing of those before it is left.
     pub fn run(&mut self, scenario: &Scenario) -> io::Result<Outcome> {
         let worker = match self.worker.take() {
@@ -87,11 +92,19 @@ impl Kernel {
     }
 }
 
-fn machine_settings(scenario: &Scenario) -> Vec<(&'static str, String)> {
-    let maximum =
-        scenario.table_maximum.map(|max| ("net.netfilter.nf_conntrack_max", max.to_string()));
+/// Sysctls that the whole machine shares: a namespace can only read them.
+const SHARED: [&str; 3] = [
+    "net.netfilter.nf_conntrack_max",
+    "net.netfilter.nf_conntrack_buckets",
+    "net.netfilter.nf_conntrack_expect_max",
+];
+
+/// What a scenario sets on the machine.
+fn machine_settings(scenario: &Scenario) -> Vec<(&str, String)> {
+    let shared = scenario.sysctls.iter().filter(|(name, _)| SHARED.contains(&name.as_str()));
+    let shared = shared.map(|(name, value)| (name.as_str(), value.clone()));
     let log = scenario.look.kernel_log.then(|| ("net.netfilter.nf_log_all_netns", "1".to_owned()));
-    maximum.into_iter().chain(log).collect()
+    shared.chain(log).collect()
 }
 
 /// The thread that lives in the namespace, and with it the namespace: dropping this ends both, in the

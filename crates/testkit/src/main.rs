@@ -27,7 +27,8 @@ mod linux {
     const USAGE: &str = "\
 usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NAME…]]
                      [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--keep DIRECTORY]
-       testkit hold [--tell] CASE…";
+       testkit hold [--tell] CASE…
+       A judge of all protocols over minutes fails, too, if it has touched too little: what is missing.";
 
     pub(super) fn main() -> ExitCode {
         let words: Vec<String> = std::env::args().skip(1).collect();
@@ -53,17 +54,21 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
         seed: u64,
         plan: Plan,
         keep: Option<String>,
+        /// The run is to touch everything often enough: a long one, of all there is.
+        complete: bool,
     }
 
     fn options(words: &[&str]) -> Result<Options, Box<dyn Error>> {
         let until = Until::Time(Duration::from_secs(60));
-        let mut options = Options { until, seed: 1, plan: Plan::default(), keep: None };
+        let plan = Plan::default();
+        let mut options = Options { until, seed: 1, plan, keep: None, complete: false };
         for pair in words.chunks(2) {
             let [name, value] = pair else { return Err(USAGE.into()) };
             match *name {
                 "--minutes" => {
                     options.until =
                         Until::Time(Duration::from_secs_f64(value.parse::<f64>()? * 60.0));
+                    options.complete = true;
                 }
                 "--packets" => options.until = Until::Packets(value.parse()?),
                 "--seed" => options.seed = value.parse()?,
@@ -79,6 +84,7 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
                 _ => return Err(USAGE.into()),
             }
         }
+        options.complete &= options.plan == Plan::default();
         Ok(options)
     }
 
@@ -105,7 +111,9 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
             }
         }
         println!("{}{campaign}", campaign.coverage());
-        Ok(campaign.found().next().is_none())
+        let gaps = campaign.coverage().gaps();
+        gaps.iter().for_each(|gap| println!("missing: {gap}"));
+        Ok(campaign.found().next().is_none() && (gaps.is_empty() || !options.complete))
     }
 
     fn hold(files: &[&str], tell: bool) -> Result<bool, Box<dyn Error>> {

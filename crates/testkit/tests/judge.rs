@@ -1,6 +1,9 @@
 //! The engine before the judge: every case on which it once differed from the running kernel, and random
 //! dialogues for as long as STATEWARD_JUDGE_SECONDS says (20), from the seed STATEWARD_JUDGE_SEED (1).
 //!
+//! A run long enough also fails if there is anything that it never touched; how often what should be
+//! is a matter for a longer one (`testkit judge --minutes`).
+//!
 //! A difference prints its seed and its shortest case, and leaves the case in `cases`, where it
 //! stays. Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1 that
 //! fails.
@@ -14,6 +17,9 @@ use std::time::Duration;
 use testkit::dialogue::Plan;
 use testkit::judge::{Campaign, Judge, Until, case};
 use testkit::kernel;
+
+/// Packets in which nothing can be left out by chance: what is rarest comes thirty times in as many.
+const LONG_RUN: u64 = 200_000;
 
 /// Whether there is a kernel; if not, says why.
 fn kernel_is_there() -> bool {
@@ -67,8 +73,13 @@ fn random_dialogues_are_equal() {
     let seed = number("STATEWARD_JUDGE_SEED", 1);
     let mut campaign = Campaign::new(Plan::default(), seed).expect("a namespace");
     campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
-    println!("{}{campaign}", campaign.coverage());
+    let coverage = campaign.coverage();
+    println!("{coverage}{campaign}");
+    coverage.gaps().iter().for_each(|gap| println!("too few: {gap}"));
     let mut failures = String::new();
+    if coverage.packets() >= LONG_RUN {
+        failures.extend(coverage.untouched().iter().map(|gap| format!("untouched: {gap}\n")));
+    }
     for (kind, finding) in campaign.found() {
         fs::write(cases().join(finding.name()).with_extension("txt"), finding.case()).unwrap();
         failures += &format!("seeds {:?}: {kind}\n{}\n", finding.seeds, finding.case());

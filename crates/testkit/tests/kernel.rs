@@ -567,8 +567,10 @@ fn a_full_table_drops_new_connections() {
     let answer = |n| Packet::tcp(server(80), client(n), TCP_SYN | TCP_ACK, 9, 2);
     let ack = |n| Packet::tcp(client(n), server(80), TCP_ACK, 2, 10);
     let assured = (1..=3).flat_map(|n| [lan(&syn(n)), wan(&answer(n)), lan(&ack(n))]);
-    let scenario =
-        Scenario { table_maximum: Some(3), ..steps(assured.chain([lan(&syn(4))]).collect()) };
+    let scenario = Scenario {
+        sysctls: vec![("net.netfilter.nf_conntrack_max".to_owned(), "3".to_owned())],
+        ..steps(assured.chain([lan(&syn(4))]).collect())
+    };
     let outcome = kernel.run(&scenario).unwrap();
     let last = &outcome.observations[9];
     assert_eq!((last.state(), last.out.len(), last.events.len()), (None, 0, 0));

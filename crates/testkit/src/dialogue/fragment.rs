@@ -8,7 +8,10 @@ pub(super) fn scatter(random: &mut Random, packet: &[u8]) -> Vec<Vec<u8>> {
     let size = random.pick([8, 16, 64, 256, 512, 1280]);
     // A handful is enough to go wrong.
     let size = size.max(packet.len() / 6);
-    let mut pieces = build::fragments(packet, size, random.word());
+    let mut pieces = match random.below(25) {
+        0 if !is_v6(packet) => too_long(packet),
+        _ => build::fragments(packet, size, random.word()),
+    };
     if pieces.is_empty() {
         return vec![packet.to_vec()];
     }
@@ -16,7 +19,7 @@ pub(super) fn scatter(random: &mut Random, packet: &[u8]) -> Vec<Vec<u8>> {
         shuffle(random, &mut pieces);
     }
     let place = random.below(pieces.len());
-    match random.below(14) {
+    match random.below(16) {
         0 | 1 => drop(pieces.remove(place)),
         2 | 3 => {
             let twice = pieces.get(place).cloned().unwrap_or_default();
@@ -40,9 +43,33 @@ pub(super) fn scatter(random: &mut Random, packet: &[u8]) -> Vec<Vec<u8>> {
                 set_offset(piece, random.pick([65_528, 65_520, 65_000]));
             }
         }
+        9 => {
+            if let Some(piece) = pieces.get_mut(place) {
+                set_congestion(piece, random.below(4) as u8);
+            }
+        }
+        10 => {
+            if let Some(piece) = pieces.get_mut(place).filter(|piece| is_v6(piece)) {
+                cut_header(piece, 1 + random.below(7));
+            }
+        }
+        11 => {
+            if let Some(piece) = pieces.get_mut(place) {
+                empty(piece);
+            }
+        }
         _ => {}
     }
     pieces
+}
+
+/// Two IPv4 pieces that make more than any packet can hold.
+fn too_long(packet: &[u8]) -> Vec<Vec<u8>> {
+    const HALF: usize = 32_768;
+    let header = usize::from(packet.first().copied().unwrap_or_default() & 0xf) * 4;
+    let mut whole = packet.get(..header).unwrap_or_default().to_vec();
+    whole.resize(header + 2 * HALF, 0);
+    build::fragments(&whole, HALF, 0)
 }
 
 fn shuffle(random: &mut Random, pieces: &mut [Vec<u8>]) {
@@ -109,6 +136,37 @@ fn shorten(piece: &mut Vec<u8>) {
     let at = if is_v6(piece) { 4 } else { 2 };
     let length = word(piece, at).saturating_sub(1);
     set_word(piece, at, length);
+    sum_up(piece);
+}
+
+/// Sets the bits of explicit congestion notification.
+fn set_congestion(piece: &mut [u8], bits: u8) {
+    let (at, shift) = if is_v6(piece) { (1, 4) } else { (1, 0) };
+    if let Some(byte) = piece.get_mut(at) {
+        *byte = *byte & !(3 << shift) | bits << shift;
+    }
+    sum_up(piece);
+}
+
+/// Leaves so many bytes of an IPv6 fragment header.
+fn cut_header(piece: &mut Vec<u8>, kept: usize) {
+    const FIXED: usize = 40;
+    piece.truncate(FIXED + kept);
+    set_word(piece, 4, kept as u16);
+}
+
+/// Leaves the headers alone.
+fn empty(piece: &mut Vec<u8>) {
+    const V6_FIXED: usize = 40;
+    const V6_FRAGMENT: usize = 8;
+    if is_v6(piece) {
+        piece.truncate(V6_FIXED + V6_FRAGMENT);
+        set_word(piece, 4, V6_FRAGMENT as u16);
+        return;
+    }
+    let header = piece.first().copied().unwrap_or_default() & 0xf;
+    piece.truncate(usize::from(header) * 4);
+    set_word(piece, 2, u16::from(header) * 4);
     sum_up(piece);
 }
 

@@ -149,7 +149,7 @@ impl Flow for Errors {
             true => (random.pick([1, 1, 2, 3, 3, 4, 0, 100, 127]), random.below(8) as u8),
         };
         let mut packet = Packet::icmp_error(teller.address, sender, kind, code, &quote);
-        if self.v6 && random.chance(12) {
+        if self.v6 && random.chance(25) {
             redirect(random, &mut packet, &quote);
         }
         if random.chance(5) {
@@ -216,25 +216,26 @@ fn mangle(random: &mut Random, quoted: &mut [u8]) {
 
 /// Makes it an ICMPv6 redirect, a right one half of the time.
 fn redirect(random: &mut Random, packet: &mut Packet, quote: &[u8]) {
-    if random.chance(70) {
+    if random.chance(80) {
         packet.ttl = 255;
     }
-    if random.chance(70) {
+    if random.chance(80) {
         packet.source = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into();
     }
     let Transport::Icmp(icmp) = &mut packet.transport else { return };
     (icmp.kind, icmp.rest) = (137, 0);
     icmp.code = u8::from(random.chance(15));
     let mut body = random.bytes(32);
-    if random.chance(8) {
-        // No option, or not even a target.
-        body.truncate(random.pick([0, 7, 31, 32, 32]));
+    if random.chance(35) {
+        // Nothing of an option, half a header of one, or not even a target.
+        body.push(random.byte());
+        body.truncate(random.pick([0, 7, 31, 32, 32, 32, 33]));
         icmp.body = body;
         return;
     }
     let words = (quote.len() + 8).div_ceil(8) as u8;
     let option = if random.chance(85) { 4 } else { random.pick([1, 2, 0]) };
-    let length = if random.chance(85) { words } else { random.pick([0, 1, 255]) };
+    let length = if random.chance(75) { words } else { random.pick([0, 0, 1, 255]) };
     body.extend_from_slice(&[option, length, 0, 0, 0, 0, 0, 0]);
     body.extend_from_slice(quote);
     icmp.body = body;

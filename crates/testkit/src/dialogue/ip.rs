@@ -134,21 +134,7 @@ fn options(random: &mut Random) -> Vec<u8> {
             break;
         }
     }
-    wipe_after_end(&mut options);
     options
-}
-
-/// A router wipes what comes after the end.
-fn wipe_after_end(options: &mut [u8]) {
-    let mut at = 0;
-    while let Some(kind) = options.get(at) {
-        at += match kind {
-            0 => break,
-            1 => 1,
-            _ => usize::from(options.get(at + 1).copied().unwrap_or(2)).max(2),
-        };
-    }
-    options.iter_mut().skip(at).for_each(|byte| *byte = 0);
 }
 
 const HOP_BY_HOP: u8 = 0;

@@ -9,6 +9,8 @@ pub struct Settings {
     pub sysctls: Vec<(String, u64)>,
     /// No default route.
     pub unrouted: bool,
+    /// A host: it forwards nothing.
+    pub host: bool,
     /// MTU of `wan0`, if not 1500.
     pub mtu: Option<u16>,
 }
@@ -51,8 +53,13 @@ impl Settings {
         if random.rarely(30) {
             settings.mtu = Some(random.pick([1280, 1400]));
         }
-        if random.chance(40) {
-            return settings;
+        settings.host = random.rarely(8);
+        match random.below(100) {
+            0..=39 => return settings,
+            40..=41 => settings.draw_scarcity(random),
+            42..=43 => settings.draw_fragment_memory(random),
+            44..=46 => settings.set("log_invalid", random.pick([0, 1, 6, 17, 58, 132, 136, 47])),
+            _ => {}
         }
         for (name, usual) in [
             ("tcp_loose", 1),
@@ -80,6 +87,34 @@ impl Settings {
             settings.draw_timeouts(random);
         }
         settings
+    }
+
+    /// What the whole machine shares. Few connections are all that fit, so that hardly ever one lies
+    /// so near to a new one that it could give way: which it would be is secret.
+    fn draw_scarcity(&mut self, random: &mut Random) {
+        match random.below(8) {
+            0 => self.set("buckets", random.pick([512, 65_536])),
+            1 => self.set("expect_max", random.pick([1, 100])),
+            _ => self.set("max", random.pick([0, 1, 2, 2, 3, 3])),
+        }
+    }
+
+    /// How much of IPv6 packets may wait for the rest.
+    fn draw_fragment_memory(&mut self, random: &mut Random) {
+        let bytes = random.pick([0, 500, 1000, 2000, 5000]);
+        self.set("frag6_low_thresh", bytes);
+        self.set("frag6_high_thresh", bytes);
+    }
+
+    /// Whether the table may get full.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_full(&self) -> bool {
+        self.has("max")
+    }
+
+    /// Whether a sysctl is set here.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.sysctls.iter().any(|(set, _)| set == name)
     }
 
     /// One that changes while connections live.
@@ -110,7 +145,7 @@ impl Settings {
     /// Long enough that nothing expires while the dialogue runs.
     fn draw_timeouts(&mut self, random: &mut Random) {
         for (name, usual) in TIMEOUTS {
-            if random.chance(30) {
+            if random.chance(50) {
                 let seconds = random.pick([100, 200, 299, 301, 500, 40, usual, 1_000_000]);
                 self.set(name, seconds);
             }

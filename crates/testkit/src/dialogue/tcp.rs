@@ -218,7 +218,7 @@ impl Connection {
     /// What comes next if nobody interferes.
     fn proceed(&mut self, random: &mut Random) -> Option<Segment> {
         if let Some(segment) = self.visit(random) {
-            return Some(self.say(random, segment));
+            return Some(segment);
         }
         let segment = match self.stage {
             Stage::Closed => {

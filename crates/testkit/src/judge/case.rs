@@ -1,6 +1,6 @@
 //! A dialogue on which the sides once differed, as a file that is replayed for ever.
 //!
-//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `mtu N`, then one a packet, `lan`, `wan` or `local`
+//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `mtu N`, then one a packet, `lan`, `wan` or `local`
 //! with its bytes in hexadecimal, and between packets `pause MILLISECONDS` and `change NAME VALUE` of a
 //! sysctl. What follows a `#` is for people.
 
@@ -17,12 +17,15 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
         text += format!("# {line}").trim_end();
         text.push('\n');
     }
-    let Settings { sysctls, unrouted, mtu } = &dialogue.settings;
+    let Settings { sysctls, unrouted, host, mtu } = &dialogue.settings;
     for (name, value) in sysctls {
         let _ = writeln!(text, "sysctl {name} {value}");
     }
     if *unrouted {
         text += "unrouted\n";
+    }
+    if *host {
+        text += "host\n";
     }
     if let Some(mtu) = mtu {
         let _ = writeln!(text, "mtu {mtu}");
@@ -68,6 +71,7 @@ fn take(dialogue: &mut Dialogue, next: &mut Step, words: &[&str]) -> Option<()> 
         [] => {}
         ["sysctl", name, value] => settings.sysctls.push((name.to_owned(), value.parse().ok()?)),
         ["unrouted"] => settings.unrouted = true,
+        ["host"] => settings.host = true,
         ["mtu", mtu] => settings.mtu = Some(mtu.parse().ok()?),
         ["pause", milliseconds] => next.pause = Duration::from_millis(milliseconds.parse().ok()?),
         ["change", name, value] => next.changes.push((name.to_owned(), value.parse().ok()?)),

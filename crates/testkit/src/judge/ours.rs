@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use stateward_conntrack::text::{DumpLine, Output, ProcLine};
 use stateward_conntrack::{
-    CtState, Event, Instant, L4Key, ProtocolInfo, Record, Statistics, Sysctls, Tracker, Tuple,
+    CtState, Event, EventMode, Instant, L4Key, ProtocolInfo, Record, Statistics, Sysctls, Tracker,
+    Tuple,
 };
 use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
 use stateward_engine::source::{OwnSource, SourceCheck};
 use stateward_engine::{Arrival, At, By, Config, Emitted, Engine, From, Outcome, Verdict, Why};
+use stateward_wire::Packet;
 
-use super::coverage::{Coverage, Known};
+use super::coverage::{Cell, Coverage, Known};
 use super::heard::{
     End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, timeless_lines,
     without_order,
@@ -19,16 +21,23 @@ use crate::dialogue::{Dialogue, Port, Settings, Step};
 
 const LAN: InterfaceId = InterfaceId(0);
 const WAN: InterfaceId = InterfaceId(1);
+/// `nf_conntrack_log_invalid`: the invalid packets of every protocol.
+const ALL_PROTOCOLS: u8 = 255;
 
-/// What the engine does with a dialogue, its packets coming at these instants.
-pub(super) fn heard(dialogue: &Dialogue, instants: &[u64], coverage: &mut Coverage) -> Heard {
-    coverage.dialogue(&dialogue.settings, dialogue.steps.len() as u64);
+/// What the engine with this secret does with a dialogue, its packets coming at these instants.
+pub(super) fn heard(
+    dialogue: &Dialogue,
+    instants: &[u64],
+    secret: u64,
+    coverage: &mut Coverage,
+) -> Heard {
     let mut side = Side {
-        engine: engine(&dialogue.settings),
+        engine: engine(&dialogue.settings, secret),
         numbers: Numbers::default(),
         known: Known::default(),
         coverage,
     };
+    side.known.settings(side.engine.tracker().sysctls());
     let steps = dialogue.steps.iter().zip(instants);
     let packets = steps.map(|(step, now)| side.fate(step, Instant(*now))).collect();
     let tracker = side.engine.tracker();
@@ -59,7 +68,6 @@ struct Side<'a> {
 impl Side<'_> {
     fn fate(&mut self, step: &Step, now: Instant) -> Fate {
         let engine = &mut self.engine;
-        self.coverage.before(&step.bytes, &self.known, engine.tracker());
         let port = match step.from {
             Port::Lan => stateward_engine::Port::Interface(LAN),
             Port::Wan => stateward_engine::Port::Interface(WAN),
@@ -67,6 +75,9 @@ impl Side<'_> {
         };
         for (name, value) in &step.changes {
             set(engine.tracker_mut().sysctls_mut(), name, *value);
+        }
+        if !step.changes.is_empty() {
+            self.known.settings(engine.tracker().sysctls());
         }
         engine.handle_timeout(now);
         let (mut ended, mut given_up) = (Vec::new(), Vec::new());
@@ -76,9 +87,12 @@ impl Side<'_> {
         given_up.sort();
         let numbers = &mut self.numbers;
         let expired = ended.iter().filter_map(|event| event_told(event, numbers)).collect();
+        let cell = Cell::of(&step.bytes, &self.known, engine.tracker());
         let mut bytes = step.bytes.clone();
         let outcome = engine.process(&mut Arrival { port, bytes: &mut bytes, now }, From::Wire);
-        self.coverage.after(&step.bytes, &outcome, &mut self.known);
+        let tracker = engine.tracker();
+        self.coverage.note(&step.bytes, cell, &mut self.known, (&outcome, tracker));
+        let is_told = tells_reason_of(tracker.sysctls().log_invalid, &step.bytes);
         let (mut events, mut emitted) = (Vec::new(), Vec::new());
         engine.take_events(&mut events);
         engine.take_emitted(&mut emitted);
@@ -91,7 +105,7 @@ impl Side<'_> {
             state: outcome.state.map(CtState::name),
             direction: outcome.connection.map(|connection| connection.direction.name()),
             end: end(&outcome, out.iter().any(|left| !left.by_host)),
-            reasons: reason(&outcome).into_iter().collect(),
+            reasons: reason(&outcome).filter(|_| is_told).into_iter().collect(),
             expired: without_order(expired),
             given_up,
             events: events.iter().filter_map(|event| event_told(event, numbers)).collect(),
@@ -102,10 +116,20 @@ impl Side<'_> {
 }
 
 /// An engine between the kernel driver's two interfaces.
-fn engine(settings: &Settings) -> Engine {
-    let mut sysctls = Sysctls { acct: true, max: 65_536, ..Sysctls::default() };
-    for (name, value) in &settings.sysctls {
+fn engine(settings: &Settings, secret: u64) -> Engine {
+    let mut sysctls = Sysctls {
+        acct: true,
+        events: EventMode::Always,
+        log_invalid: ALL_PROTOCOLS,
+        ..Sysctls::default()
+    };
+    for (name, value) in settings.sysctls.iter().filter(|(name, _)| name != "max") {
         set(&mut sysctls, name, *value);
+    }
+    let max = settings.sysctls.iter().find(|(name, _)| name == "max");
+    if max.is_some() {
+        // So large that hardly ever one connection is another's neighbour, as in the kernel.
+        sysctls.max = 1 << 20;
     }
     let interface = |name: &str, addresses: [&str; 2], mtu| Interface {
         name: name.to_owned(),
@@ -124,11 +148,21 @@ fn engine(settings: &Settings) -> Engine {
     if settings.unrouted {
         routes.clear();
     }
-    let network = Network::new(interfaces, &routes, Routing::Forwarding);
-    let tracker = stateward_conntrack::Config { sysctls, ..Default::default() };
+    let routing = if settings.host { Routing::Host } else { Routing::Forwarding };
+    let network = Network::new(interfaces, &routes, routing);
+    let tracker = stateward_conntrack::Config { sysctls, seed: [secret, 0], ..Default::default() };
     let mut engine = Engine::new(Config { tracker, network, ..Config::default() });
     engine.tracker_mut().set_listening(true);
+    if let Some((name, value)) = max {
+        set(engine.tracker_mut().sysctls_mut(), name, *value);
+    }
     engine
+}
+
+/// Whether the kernel says why a packet is INVALID when it is told to for this protocol alone.
+fn tells_reason_of(log_invalid: u8, bytes: &[u8]) -> bool {
+    let upper = Packet::parse(bytes).ok().and_then(|packet| packet.upper());
+    log_invalid == ALL_PROTOCOLS || upper.is_some_and(|upper| upper.protocol == log_invalid)
 }
 
 /// The tracker's reason; routing's hides it.

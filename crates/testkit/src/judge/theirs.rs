@@ -31,8 +31,13 @@ pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
         steps.extend(changes.map(|(name, value)| Step::Sysctl(name, value)));
         steps.push(Step::Packet { from: port(step.from), bytes: step.bytes.clone() });
     }
+    let mut sysctls: Vec<_> = sysctls.iter().map(named).collect();
+    if dialogue.settings.host {
+        let forwarding = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
+        sysctls.extend(forwarding.map(|name| (name.to_owned(), "0".to_owned())));
+    }
     Scenario {
-        sysctls: sysctls.iter().map(named).collect(),
+        sysctls,
         links: links(&dialogue.settings),
         steps,
         look: Look { each_table: expires, ..Look::default() },
@@ -48,6 +53,10 @@ fn links(settings: &Settings) -> Vec<String> {
     }
     if let Some(mtu) = settings.mtu {
         links.push(format!("link set wan0 mtu {mtu}"));
+    }
+    if settings.host && links.is_empty() {
+        // Whether it forwards changes more than that, so that it cannot be undone.
+        links.push("link set lo up".to_owned());
     }
     links
 }

@@ -15,7 +15,9 @@ use super::table::Statistics;
 /// both default routes), its rules, and what happens to it.
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
-    /// Sysctls set before anything else, such as `net.netfilter.nf_conntrack_tcp_loose` to `0`.
+    /// Sysctls set before anything else, such as `net.netfilter.nf_conntrack_tcp_loose` to `0`. With
+    /// one of those that the whole machine shares, `net.netfilter.nf_conntrack_max`, `…_buckets` and
+    /// `…_expect_max`, no other scenario of any process runs meanwhile.
     pub sysctls: Vec<(String, String)>,
     /// Lines for `ip -batch`: more addresses, routes, an MTU. They cost a fresh namespace.
     pub links: Vec<String>,
@@ -27,9 +29,6 @@ pub struct Scenario {
     pub rules6: Option<String>,
     /// NFLOG groups of the rules whose messages are wanted among the remarks.
     pub nflog_groups: Vec<u16>,
-    /// `nf_conntrack_max` while this runs. It is one number for the whole machine: no other scenario
-    /// of any process runs meanwhile.
-    pub table_maximum: Option<u32>,
     /// What happens, in order.
     pub steps: Vec<Step>,
     /// Rest before each packet.

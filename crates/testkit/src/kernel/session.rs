@@ -76,7 +76,8 @@ pub(super) fn run(namespace: &mut Namespace, scenario: &Scenario) -> io::Result<
 
 impl Session<'_> {
     fn set_up(&mut self) -> io::Result<()> {
-        for (name, value) in &self.scenario.sysctls {
+        let own = |(name, _): &&(String, String)| !super::SHARED.contains(&name.as_str());
+        for (name, value) in self.scenario.sysctls.iter().filter(own) {
             self.saved.change(name, value)?;
         }
         if !self.scenario.links.is_empty() {

@@ -24,13 +24,19 @@ impl Connection {
                 (first, TCP_ACK),
             ]),
         }
+        if random.chance(30) {
+            // Whose host has started anew asks once more before the last acknowledgement, which is
+            // the answer to that then.
+            let place = tour.len() - 1;
+            tour.insert(place, (second, TCP_SYN));
+        }
         tour.reverse();
         self.tour = Some(tour);
         (self.hostility, self.loss) = (random.pick([40, 70]), 0);
         self.left = 30;
     }
 
-    /// The next segment of the tour; none if there is no tour, or no more of it.
+    /// Says the next segment of the tour; none if there is no tour, or no more of it.
     pub(super) fn visit(&mut self, random: &mut Random) -> Option<Segment> {
         let tour = self.tour.as_mut()?;
         let Some((by, flags)) = tour.pop() else {
@@ -39,13 +45,15 @@ impl Connection {
             return None;
         };
         if flags & TCP_SYN == 0 {
-            return Some(self.segment(by, flags, 0));
+            let segment = self.segment(by, flags, 0);
+            return Some(self.say(random, segment));
         }
         if flags == SYN_ACK {
             self.agree();
         }
         let mut segment = self.syn(random, by, flags);
         segment.ack = if flags & TCP_ACK != 0 { self.ends[by].expected } else { 0 };
-        Some(segment)
+        // The ends do not know of a SYN after all has been said.
+        Some(if self.ends[by].closed { segment } else { self.say(random, segment) })
     }
 }
