@@ -2,6 +2,7 @@
 
 use stateward_wire::Family;
 
+use crate::matches::Match;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
 use crate::ruleset::{Hook, TableName};
@@ -71,6 +72,7 @@ pub(crate) struct Place<'a> {
     /// The hooks from which packets come here; none if nothing leads here.
     pub(crate) hooks: &'a [Hook],
     pub(crate) header: &'a Header,
+    pub(crate) matches: &'a [Match],
 }
 
 /// Both families.

@@ -3,14 +3,21 @@
 pub mod addrtype;
 pub mod comment;
 pub mod conntrack;
+pub mod hl;
 pub mod icmp;
 pub mod icmp6;
 pub mod iprange;
+pub mod length;
 pub mod limit;
+pub mod mac;
 pub mod mark;
 pub mod multiport;
+pub mod owner;
+pub mod pkttype;
 pub mod state;
 pub mod tcp;
+pub mod tcpmss;
+pub mod ttl;
 pub mod udp;
 
 crate::extension::extensions! {
@@ -22,22 +29,36 @@ crate::extension::extensions! {
         Comment(comment::Comment),
         /// `-m conntrack`
         Conntrack(conntrack::Conntrack),
+        /// `-m hl`
+        Hl(hl::Hl),
         /// `-m icmp`
         Icmp(icmp::Icmp),
         /// `-m icmp6`
         Icmp6(icmp6::Icmp6),
         /// `-m iprange`
         Iprange(iprange::Iprange),
+        /// `-m length`
+        Length(length::Length),
         /// `-m limit`
         Limit(limit::Limit),
+        /// `-m mac`
+        Mac(mac::Mac),
         /// `-m mark`
         Mark(mark::Mark),
         /// `-m multiport`
         Multiport(multiport::Multiport),
+        /// `-m owner`
+        Owner(owner::Owner),
+        /// `-m pkttype`
+        Pkttype(pkttype::Pkttype),
         /// `-m state`
         State(state::State),
         /// `-m tcp`
         Tcp(tcp::Tcp),
+        /// `-m tcpmss`
+        Tcpmss(tcpmss::Tcpmss),
+        /// `-m ttl`
+        Ttl(ttl::Ttl),
         /// `-m udp`
         Udp(udp::Udp),
     }

@@ -1,17 +1,42 @@
 //! All target extensions: one file each, one line each here. How to add one stands in the crate's essay.
 
+pub mod dnat;
+pub mod hl;
 pub mod log;
 pub mod mark;
+pub mod masquerade;
+pub mod nat;
+pub mod netmap;
+pub mod redirect;
 pub mod reject;
+pub mod snat;
+pub mod tcpmss;
+pub mod ttl;
 
 crate::extension::extensions! {
     /// A target extension with its options.
     Extension at crate::evaluate::Acting {
+        /// `-j DNAT`
+        Dnat(dnat::Dnat),
+        /// `-j HL`
+        Hl(hl::Hl),
         /// `-j LOG`
         Log(log::Log),
         /// `-j MARK`
         Mark(mark::Mark),
+        /// `-j MASQUERADE`
+        Masquerade(masquerade::Masquerade),
+        /// `-j NETMAP`
+        Netmap(netmap::Netmap),
+        /// `-j REDIRECT`
+        Redirect(redirect::Redirect),
         /// `-j REJECT`
         Reject(reject::Reject),
+        /// `-j SNAT`
+        Snat(snat::Snat),
+        /// `-j TCPMSS`
+        Tcpmss(tcpmss::Tcpmss),
+        /// `-j TTL`
+        Ttl(ttl::Ttl),
     }
 }

@@ -56,7 +56,8 @@ pub(crate) fn check(table: &Table) -> Vec<Invalid> {
     };
     for (chain, hooks) in table.chains.iter().zip(&hooks) {
         for rule in &chain.rules {
-            let place = Place { table: table.name, hooks, header: &rule.header };
+            let (header, matches) = (&rule.header, rule.matches.as_slice());
+            let place = Place { table: table.name, hooks, header, matches };
             if let Err(refusal) = rule_stands(rule, &place) {
                 let Refusal { message, hint, .. } = refusal;
                 found.push(Invalid { position: rule.position, message, hint });

@@ -101,10 +101,14 @@ fn with_ports(header: &Header) -> Result<u8, Refusal> {
         let refusal = Refusal::new("multiport needs a protocol with ports before it");
         return Err(refusal.hint("add `-p tcp`, `-p udp`, `-p udplite`, `-p sctp` or `-p dccp`"));
     }
-    if header.protocol.inverted || ![TCP, UDP, UDPLITE, SCTP, DCCP].contains(&protocol) {
+    if header.protocol.inverted || !protocol_has_ports(protocol) {
         return Err(Refusal::new("multiport works with TCP, UDP, UDPLITE, SCTP and DCCP only"));
     }
     Ok(protocol)
+}
+
+pub(crate) fn protocol_has_ports(protocol: u8) -> bool {
+    [TCP, UDP, UDPLITE, SCTP, DCCP].contains(&protocol)
 }
 
 fn list(text: &str, protocol: u8) -> Result<Vec<PortRange>, Refusal> {

@@ -166,7 +166,7 @@ impl CaseFile {
             };
             judge.run(&format!("{program} --help"));
             let general = judge.written("out");
-            judge.run(&format!("{program} {} {} --help", self.with[0], self.extension));
+            judge.run(&format!("{program} {} --help", self.extension));
             let all = judge.written("out");
             let own = all.lines().filter(|line| !general.lines().any(|known| known == *line));
             for word in
