@@ -77,7 +77,7 @@ impl<'a> Packet<'a> {
             capture,
             frame: step.captured.number,
             interface: step.interface,
-            length: step.captured.bytes.len(),
+            length: length(step),
             state: None,
             direction: None,
             connection: step.connection,
@@ -98,7 +98,6 @@ impl<'a> Packet<'a> {
                 ..plain
             },
             Fate::Walked(outcome) => Self {
-                length: outcome.length,
                 state: outcome.state.map(CtState::name),
                 direction: outcome.connection.map(|connection| connection.direction.name()),
                 verdict: verdict(outcome.verdict),
@@ -110,6 +109,17 @@ impl<'a> Packet<'a> {
                 reason_code: outcome.why.map(|why| why.code()),
                 ..plain
             },
+        }
+    }
+}
+
+/// IP length, also of a packet that did not get to the engine.
+fn length(step: &Step<'_>) -> usize {
+    let bytes = step.captured.bytes;
+    match step.fate {
+        Fate::Walked(outcome) => outcome.length,
+        Fate::Seen(_) | Fate::Elsewhere => {
+            stateward_wire::Packet::parse_cut(bytes).map_or(bytes.len(), |packet| packet.length())
         }
     }
 }

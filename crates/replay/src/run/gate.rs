@@ -3,6 +3,7 @@
 use stateward_conntrack::Instant;
 use stateward_engine::route::Routing;
 use stateward_engine::{By, Emitted, Engine, InterfaceId, Port};
+use stateward_wire::Packet;
 
 use super::{ELSEWHERE, Fate};
 use crate::capture::Captured;
@@ -30,6 +31,11 @@ pub(super) struct Arriving<'a> {
     /// The clock: that time, unless the clock is ahead of it.
     pub(super) now: Instant,
     pub(super) entry: Entry,
+}
+
+/// A packet without what its link has added behind it: that, another link adds otherwise or not.
+fn unpadded(bytes: &[u8]) -> &[u8] {
+    Packet::parse_cut(bytes).map_or(bytes, |packet| packet.bytes())
 }
 
 impl Gate {
@@ -71,7 +77,7 @@ impl Gate {
         let own = entry.port == Port::Local;
         let recorded = Recorded { on: entry.recorded, way: entry.way, own };
         if self.sights
-            && let Some(sighting) = self.sightings.find(recorded, captured.bytes, *now)
+            && let Some(sighting) = self.sightings.find(recorded, unpadded(captured.bytes), *now)
         {
             self.summary.verdicts.seen += 1;
             return Some(Fate::Seen(sighting));

@@ -180,6 +180,28 @@ fn a_router_s_capture_holds_each_packet_twice_and_one_of_them_is_input() {
 }
 
 #[test]
+fn padding_of_the_link_is_no_part_of_a_packet() {
+    let padded = |mut bytes: Vec<u8>| {
+        bytes.resize(46, 0);
+        bytes
+    };
+    for machine in [router(), transparent()] {
+        let capture =
+            two_sided(&[(1, 0, None, padded(udp(1, 64))), (1, 1, None, padded(udp(1, 63)))]);
+        let mut out = Vec::new();
+        let mut lines = crate::trace::JsonLines::new(&mut out, Vec::new());
+        let mut replay = replay(machine, &[capture]);
+        while replay.step(&mut lines).unwrap() {}
+        let text = String::from_utf8(out).unwrap();
+        let records: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let verdicts: Vec<_> = records.iter().map(|record| &record["verdict"]).collect();
+        assert_eq!(verdicts, ["forward", "seen"]);
+        assert!(records.iter().all(|record| record["length"] == 32), "{text}");
+    }
+}
+
+#[test]
 fn without_routing_a_sighting_is_on_another_interface() {
     let capture =
         two_sided(&[(1, 0, None, udp(1, 64)), (1, 1, None, udp(1, 63)), (1, 0, None, udp(1, 64))]);
