@@ -233,10 +233,12 @@ impl Network {
         }
     }
 
+    /// Of several routes to one network the first counts: Linux takes the interface that had its
+    /// address first, and none that is added to it by hand before one that an address implies.
     fn connect(&mut self, to: IpNet, dev: InterfaceId) {
         match to {
-            IpNet::V4(net) => self.v4.insert(net, dev),
-            IpNet::V6(net) => self.v6.insert(net, dev),
+            IpNet::V4(net) => self.v4.entry(net).or_insert(dev),
+            IpNet::V6(net) => self.v6.entry(net).or_insert(dev),
         };
     }
 
@@ -552,6 +554,24 @@ mod tests {
             RoutingDrop::SourceRoute,
         ];
         assert_eq!(all.map(|reason| reason.code()), RoutingDrop::CODES);
+    }
+
+    #[test]
+    fn of_two_routes_to_a_network_the_first_counts() {
+        let on = |name: &str, addresses: [&str; 2]| Interface {
+            addresses: addresses.map(|address| address.parse().unwrap()).to_vec(),
+            ..Interface::named(name)
+        };
+        let interfaces = vec![
+            on("lan0", ["192.0.2.1/24", "fd00:1::1/64"]),
+            on("lan1", ["192.0.2.2/24", "fd00:1::2/64"]),
+        ];
+        let by_hand = |to: &str| Route { to: to.parse().unwrap(), dev: InterfaceId(1), via: None };
+        let routes = [by_hand("192.0.2.0/24"), by_hand("fd00:1::/64")];
+        let network = Network::new(interfaces, &routes, Routing::Forwarding);
+        for to in ["192.0.2.9", "fd00:1::9"] {
+            assert_eq!(network.route(to.parse().unwrap()), Some(InterfaceId(0)), "{to}");
+        }
     }
 
     #[test]

@@ -139,6 +139,7 @@ fn what_cannot_be_is_refused() {
     let cases = [
         ("rules = ''".to_owned(), "the name of the file is empty"),
         ("kernel = 'new'".to_owned(), "no kernel version"),
+        ("kernel = '5.4.1'".to_owned(), "6.18 is, and no other"),
         ("kernel = 6.18".to_owned(), "invalid type: floating point"),
         ("forward = 1".to_owned(), "invalid type: integer"),
         ("frobnicate = 1".to_owned(), "unknown field `frobnicate`"),
@@ -169,6 +170,10 @@ fn what_cannot_be_is_refused() {
         (route("to = '::/0'\nvia = '192.0.2.1'"), "cannot be reached through an IPv4 address"),
         (route("to = 'default'\nvia = '192.0.2.1/24'"), "without a prefix length"),
         (route("to = '10.0.0.0/8'\n[[route]]\ndev='a'\nto='10.0.0.0/8'"), "already, through `a`"),
+        (
+            interface("addresses = ['192.0.2.1/24']\n[[route]]\ndev='a'\nto='192.0.2.0/24'"),
+            "a route to 192.0.2.0/24 already, through `a`",
+        ),
         ("[[route]]\ndev = 'a'\nto = 'default'".to_owned(), "describes no [[interface]]"),
         ("[[route]]\nto = 'default'".to_owned(), "missing field `dev`"),
     ];

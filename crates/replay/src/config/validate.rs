@@ -17,6 +17,8 @@ const NAME_BYTES: usize = 15;
 const MTU: std::ops::RangeInclusive<u32> = 68..=65_536;
 /// `IPV6_MIN_MTU`: below it the kernel switches IPv6 off.
 const MTU_IPV6: u32 = 1_280;
+/// The one there is so far.
+const KERNEL: KernelVersion = KernelVersion { major: 6, minor: 18 };
 /// What a capture calls the machine itself; no interface can be called so.
 const LOCAL: &str = "local";
 
@@ -54,7 +56,13 @@ fn path(source: &Source, written: Option<Spanned<String>>) -> Result<Option<Path
 fn kernel(source: &Source, written: &Spanned<String>) -> Result<KernelVersion, ConfigError> {
     let mut parts = written.get_ref().splitn(3, '.').map(str::parse);
     match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => Ok(KernelVersion { major, minor }),
+        (Some(Ok(major)), Some(Ok(minor))) => match (KernelVersion { major, minor }) {
+            KERNEL => Ok(KERNEL),
+            other => {
+                let message = format!("how Linux {other} behaves is not known");
+                Err(refuse(source, written, message, format!("{KERNEL} is, and no other so far")))
+            }
+        },
         _ => {
             let message = format!("`{}` is no kernel version", written.get_ref());
             Err(refuse(source, written, message, "write it as \"6.18\""))
@@ -181,7 +189,7 @@ fn routes(
     raw: Vec<raw::Route>,
     interfaces: &[InterfaceConfig],
 ) -> Result<Vec<RouteConfig>, ConfigError> {
-    let mut known = HashMap::new();
+    let mut known = connected(interfaces);
     let mut all = Vec::with_capacity(raw.len());
     for written in raw {
         let route = route(source, &written, interfaces)?;
@@ -192,6 +200,19 @@ fn routes(
         all.push(route);
     }
     Ok(all)
+}
+
+/// The IPv4 networks that the kernel has a route to by an address, and takes no second one to. (Of
+/// IPv6 it takes one, which does not count; an address alone is no network.)
+fn connected(interfaces: &[InterfaceConfig]) -> HashMap<IpNet, String> {
+    let mut known = HashMap::new();
+    for interface in interfaces {
+        let networks = interface.addresses.iter().map(IpNet::trunc);
+        for net in networks.filter(|net| net.addr().is_ipv4() && net.prefix_len() < 32) {
+            known.entry(net).or_insert_with(|| interface.name.clone());
+        }
+    }
+    known
 }
 
 fn route(
