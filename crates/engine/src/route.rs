@@ -284,6 +284,11 @@ impl Network {
         self.own.contains(&address)
     }
 
+    /// Whether what this host sends there comes back to it.
+    pub(crate) fn is_local(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.is_own(address)
+    }
+
     /// Whether an address is ours without being an interface's: IPv6's subnet-router anycast.
     pub(crate) fn is_anycast(&self, address: IpAddr) -> bool {
         let named =

@@ -261,7 +261,7 @@ impl Engine {
     #[inline(never)]
     fn send(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<Verdict, Ended> {
         let destination = packet.destination();
-        let (egress, own) = (self.network.route(destination), self.network.is_own(destination));
+        let (egress, own) = (self.network.route(destination), self.network.is_local(destination));
         // The process that sends it is told, before any hook.
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
             return Err(walker.end(At::Routing, Why::Routing(RoutingDrop::NoRoute)));

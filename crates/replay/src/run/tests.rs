@@ -158,6 +158,20 @@ fn a_flow_dropped_before_confirm_uses_up_a_number() {
 }
 
 #[test]
+fn what_a_machine_sends_to_its_loopback_comes_back_to_it() {
+    let mut bytes = udp(1, 64);
+    bytes[12..20].copy_from_slice(&[127, 0, 0, 1, 127, 0, 0, 1]);
+    // Captures may leave out both checksums: the header's to the network card, UDP's for good.
+    bytes[10..12].fill(0);
+    bytes[26..28].fill(0);
+    let file = PcapngFile::new(Endian::Little).interface(101, 0, &[(2, b"lo")]);
+    let capture = [file.packet(0, 1_000_000, &bytes, &[]).bytes];
+    for machine in [router(), transparent()] {
+        assert_eq!(told(machine, &capture), ["local NEW input #1", "1 NEW #1"]);
+    }
+}
+
+#[test]
 fn a_router_s_capture_holds_each_packet_twice_and_one_of_them_is_input() {
     for (inbound, outbound) in [(Some(INBOUND), Some(OUTBOUND)), (None, None)] {
         let capture = two_sided(&[
