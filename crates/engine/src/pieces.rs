@@ -9,9 +9,8 @@ use stateward_wire::{Family, Packet};
 use crate::defrag::{self, Cut, Expired, Origins, Place, Reassembled, Side, cut};
 use crate::engine::{At, By, Emitted, Engine, Outcome, Port, Verdict, Why};
 use crate::host::Error;
-use crate::options;
 use crate::route::InterfaceId;
-use crate::walk::{Ended, Walker};
+use crate::walk::{Ended, Frame, Walker};
 
 impl Engine {
     /// A fragment: waits, is dropped, or brings the whole on its way. `None`: it goes on as it is.
@@ -58,15 +57,10 @@ impl Engine {
         let largest_piece = Some(origins.largest());
         let mut walker = Walker { largest_piece, incomplete, ..Walker::new(now, port) };
         let layout = packet.layout();
-        let ended = self.pass(&mut walker, &packet);
+        let ended = self.pass(&mut walker, &mut Frame { bytes: &mut bytes, layout });
         let mut in_pieces = false;
         match ended {
-            Ok(Verdict::Forward(Some(egress))) => {
-                stateward_wire::edit::Edit::new(&mut bytes, layout).decrement_ttl();
-                options::clear_after_end(&mut bytes);
-                in_pieces = self.leave_in_pieces(&bytes, Some(&origins), egress);
-            }
-            Ok(Verdict::Output(Some(egress))) => {
+            Ok(Verdict::Forward(Some(egress)) | Verdict::Output(Some(egress))) => {
                 in_pieces = self.leave_in_pieces(&bytes, Some(&origins), egress);
             }
             // Without routing nothing is known of the next link: as they came.

@@ -351,10 +351,10 @@ impl Network {
         options::on_arrival(packet).err()
     }
 
-    /// Whether a packet is for one of this host's own addresses.
-    #[inline]
-    pub(crate) fn has_own(&self, packet: &Packet<'_>) -> bool {
-        !self.own.is_empty() && self.own.contains(&packet.destination())
+    /// Whether this host has addresses of its own.
+    #[inline(always)]
+    pub(crate) fn has_addresses(&self) -> bool {
+        !self.own.is_empty()
     }
 
     /// What becomes of a packet that came in from outside, where there is routing.

@@ -50,6 +50,20 @@ pub(crate) struct Prepared {
     pub(crate) approach: Approach,
 }
 
+/// A packet's bytes on the walk: what stages read, and what they may edit.
+pub(crate) struct Frame<'a> {
+    pub(crate) bytes: &'a mut [u8],
+    pub(crate) layout: Layout,
+}
+
+impl Frame<'_> {
+    /// The packet as it is now. No edit makes it shorter, so that it is always there.
+    #[inline(always)]
+    pub(crate) fn packet(&self) -> Result<Packet<'_>, Ended> {
+        Packet::with_layout(self.bytes, self.layout).ok_or(Ended)
+    }
+}
+
 /// What the walk knows of a packet besides its bytes.
 pub(crate) struct Walker<'a> {
     pub(crate) tracked: Option<Tracked>,
@@ -122,7 +136,7 @@ impl Engine {
             },
         };
         let Port::Interface(ingress) = arrival.port else {
-            return self.walk_out(arrival, &packet, prepared);
+            return self.walk_out(arrival, packet.layout(), prepared);
         };
         if let Some(reason) = self.network.on_arrival(&packet) {
             return self.turn_away(arrival, &packet, reason);
@@ -138,12 +152,13 @@ impl Engine {
             walker.largest_piece = self.network.pieces_of_superpacket(&packet, arrival.port);
         }
         let layout = packet.layout();
-        let verdict = match self.receive(&mut walker, &packet, ingress) {
+        let mut frame = Frame { bytes: &mut *arrival.bytes, layout };
+        let verdict = match self.receive(&mut walker, &mut frame, ingress) {
             Ok(verdict) => verdict,
             Err(Ended) => return self.ended(&mut walker, layout.length()),
         };
         let in_pieces = match verdict {
-            Verdict::Forward(Some(egress)) => self.leave(arrival, layout, &walker, egress),
+            Verdict::Forward(Some(egress)) => self.leave(&frame, &walker, egress),
             _ => false,
         };
         self.outcome(&mut walker, verdict, layout.length(), in_pieces)
@@ -153,35 +168,30 @@ impl Engine {
     #[inline(never)]
     fn walk_out(
         &mut self,
-        arrival: &Arrival<'_>,
-        packet: &Packet<'_>,
+        arrival: &mut Arrival<'_>,
+        layout: Layout,
         prepared: Option<&Prepared>,
     ) -> Outcome {
-        if packet.is_fragment()
-            && let Some(outcome) = self.walk_fragment(packet, arrival.port, arrival.now)
+        let (port, now) = (arrival.port, arrival.now);
+        let mut frame = Frame { bytes: &mut *arrival.bytes, layout };
+        if let Ok(packet) = frame.packet()
+            && packet.is_fragment()
+            && let Some(outcome) = self.walk_fragment(&packet, port, now)
         {
             return outcome;
         }
-        let mut walker = Walker::new(arrival.now, arrival.port);
+        let mut walker = Walker::new(now, port);
         walker.approach = prepared.map(|known| &known.approach);
-        match self.send(&mut walker, packet) {
-            Ok(verdict) => self.outcome(&mut walker, verdict, packet.length(), false),
-            Err(Ended) => self.ended(&mut walker, packet.length()),
+        match self.send(&mut walker, &mut frame) {
+            Ok(verdict) => self.outcome(&mut walker, verdict, layout.length(), false),
+            Err(Ended) => self.ended(&mut walker, layout.length()),
         }
     }
 
     /// A forwarded packet leaves; true if it does so in pieces.
     #[inline(never)]
-    fn leave(
-        &mut self,
-        arrival: &mut Arrival<'_>,
-        layout: Layout,
-        walker: &Walker<'_>,
-        egress: InterfaceId,
-    ) -> bool {
-        Edit::new(arrival.bytes, layout).decrement_ttl();
-        options::clear_after_end(arrival.bytes);
-        let bytes = arrival.bytes.get(..layout.length()).unwrap_or(arrival.bytes);
+    fn leave(&mut self, frame: &Frame<'_>, walker: &Walker<'_>, egress: InterfaceId) -> bool {
+        let bytes = frame.bytes.get(..frame.layout.length()).unwrap_or(frame.bytes);
         // A superpacket is cut by the card that sends it, and shown as one.
         walker.largest_piece.is_none() && self.leave_in_pieces(bytes, None, egress)
     }
@@ -203,11 +213,11 @@ impl Engine {
     pub(crate) fn pass(
         &mut self,
         walker: &mut Walker<'_>,
-        packet: &Packet<'_>,
+        frame: &mut Frame<'_>,
     ) -> Result<Verdict, Ended> {
         match walker.port {
-            Port::Local => self.send(walker, packet),
-            Port::Interface(ingress) => self.receive(walker, packet, ingress),
+            Port::Local => self.send(walker, frame),
+            Port::Interface(ingress) => self.receive(walker, frame, ingress),
         }
     }
 
@@ -215,62 +225,66 @@ impl Engine {
     fn receive(
         &mut self,
         walker: &mut Walker<'_>,
-        packet: &Packet<'_>,
+        frame: &mut Frame<'_>,
         ingress: InterfaceId,
     ) -> Result<Verdict, Ended> {
-        self.run(Hook::Prerouting, walker, packet)?;
+        self.run(Hook::Prerouting, walker, frame)?;
         let way = match self.network.routing() {
-            Routing::Off if self.network.has_own(packet) => Way::Input,
+            Routing::Off if !self.network.has_addresses() => Way::Forward(None),
+            Routing::Off if self.network.is_own(frame.packet()?.destination()) => Way::Input,
             Routing::Off => Way::Forward(None),
-            Routing::Host | Routing::Forwarding => self.route(walker, packet, ingress)?,
+            Routing::Host | Routing::Forwarding => self.route(walker, frame, ingress)?,
         };
         match way {
             Way::Input => {
-                self.run(Hook::Input, walker, packet)?;
+                self.run(Hook::Input, walker, frame)?;
                 Ok(Verdict::Input)
             }
             Way::Forward(egress) => {
-                self.run(Hook::Forward, walker, packet)?;
-                self.run(Hook::Postrouting, walker, packet)?;
+                self.run(Hook::Forward, walker, frame)?;
+                self.run(Hook::Postrouting, walker, frame)?;
                 Ok(Verdict::Forward(egress))
             }
         }
     }
 
-    /// Routing, for a packet that came in from outside.
+    /// Routing, for a packet that came in from outside. One that goes on has one hop less from here.
     #[inline(never)]
     fn route(
         &mut self,
         walker: &mut Walker<'_>,
-        packet: &Packet<'_>,
+        frame: &mut Frame<'_>,
         ingress: InterfaceId,
     ) -> Result<Way, Ended> {
-        match self.network.input(packet, ingress) {
+        let packet = frame.packet()?;
+        match self.network.input(&packet, ingress) {
             Decision::Input => Ok(Way::Input),
             Decision::Forward(egress) => {
                 let largest = walker.largest_piece;
-                match self.network.may_forward(packet, ingress, egress, largest) {
-                    Ok(()) => Ok(Way::Forward(egress)),
-                    Err(reason) => Err(self.refuse(walker, packet, reason)),
+                if let Err(reason) = self.network.may_forward(&packet, ingress, egress, largest) {
+                    return Err(self.refuse(walker, &packet, reason));
                 }
+                Edit::new(frame.bytes, frame.layout).decrement_ttl();
+                options::clear_after_end(frame.bytes);
+                Ok(Way::Forward(egress))
             }
-            Decision::Drop(reason) => Err(self.refuse(walker, packet, reason)),
+            Decision::Drop(reason) => Err(self.refuse(walker, &packet, reason)),
         }
     }
 
     #[inline(never)]
-    fn send(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<Verdict, Ended> {
-        let destination = packet.destination();
+    fn send(&mut self, walker: &mut Walker<'_>, frame: &mut Frame<'_>) -> Result<Verdict, Ended> {
+        let destination = frame.packet()?.destination();
         let (egress, own) = (self.network.route(destination), self.network.is_local(destination));
         // The process that sends it is told, before any hook.
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
             return Err(walker.end(At::Routing, Why::Routing(RoutingDrop::NoRoute)));
         }
-        self.run(Hook::Output, walker, packet)?;
-        self.run(Hook::Postrouting, walker, packet)?;
+        self.run(Hook::Output, walker, frame)?;
+        self.run(Hook::Postrouting, walker, frame)?;
         if own {
-            self.run(Hook::Prerouting, walker, packet)?;
-            self.run(Hook::Input, walker, packet)?;
+            self.run(Hook::Prerouting, walker, frame)?;
+            self.run(Hook::Input, walker, frame)?;
             return Ok(Verdict::Input);
         }
         Ok(Verdict::Output(egress))
@@ -282,11 +296,11 @@ impl Engine {
         &mut self,
         hook: Hook,
         walker: &mut Walker<'_>,
-        packet: &Packet<'_>,
+        frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
         for stage in stages(hook) {
             match stage {
-                Stage::Track => self.track(hook, walker, packet)?,
+                Stage::Track => self.track(hook, walker, frame)?,
                 Stage::Confirm => self.confirm(walker)?,
             }
         }
@@ -298,7 +312,7 @@ impl Engine {
         &mut self,
         hook: Hook,
         walker: &mut Walker<'_>,
-        packet: &Packet<'_>,
+        frame: &Frame<'_>,
     ) -> Result<(), Ended> {
         // What came round by the host itself has been tracked on its way out; only INVALID leaves
         // no trace on a packet, so that it is found and counted twice.
@@ -307,8 +321,9 @@ impl Engine {
         }
         let unverified = hook == Hook::Output || walker.incomplete;
         let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
+        let packet = frame.packet()?;
         let tracked = walker.tracked.insert(Tracked::untracked());
-        self.tracker.track_from(walker.approach, packet, at, walker.now, tracked);
+        self.tracker.track_from(walker.approach, &packet, at, walker.now, tracked);
         match tracked.drop {
             Some(reason) => {
                 // It ends before any rule sees what it would have been.
