@@ -251,9 +251,7 @@ fn learn(track: &mut TcpTrack, seen: &Seen<'_>, n: &Numbers) {
     let window = u32::from(seen.window) << scale;
 
     let announced = window.wrapping_add(n.sack.wrapping_sub(n.ack));
-    if track.max_window[sender] < announced {
-        track.max_window[sender] = announced;
-    }
+    track.max_window[sender] = track.max_window[sender].max(announced);
     if after(n.end, track.end[sender]) {
         track.end[sender] = n.end;
         track.flags[sender].set(SideFlags::DATA_UNACKNOWLEDGED);
@@ -287,19 +285,17 @@ fn learn(track: &mut TcpTrack, seen: &Seen<'_>, n: &Numbers) {
 /// The same ACK again and again: the other side does not answer.
 #[inline(always)]
 fn count_retransmission(track: &mut TcpTrack, seen: &Seen<'_>, n: &Numbers) {
-    let same = track.last_direction() == seen.direction
-        && track.last_seq == n.seq
-        && track.last_ack == n.ack
-        && track.last_end == n.end
-        && track.last_window == seen.window;
-    if same {
-        track.retransmissions = track.retransmissions.wrapping_add(1);
-    } else {
-        track.last_direction = seen.direction as u8;
-        track.last_seq = n.seq;
-        track.last_ack = n.ack;
-        track.last_end = n.end;
-        track.last_window = seen.window;
-        track.retransmissions = 0;
-    }
+    // Without a branch: who sends next is anybody's guess.
+    let changed = u32::from(track.last_direction() as u8 ^ seen.direction as u8)
+        | (track.last_seq ^ n.seq)
+        | (track.last_ack ^ n.ack)
+        | (track.last_end ^ n.end)
+        | u32::from(track.last_window ^ seen.window);
+    let again = track.retransmissions.wrapping_add(1);
+    track.retransmissions = if changed == 0 { again } else { 0 };
+    track.last_direction = seen.direction as u8;
+    track.last_seq = n.seq;
+    track.last_ack = n.ack;
+    track.last_end = n.end;
+    track.last_window = seen.window;
 }
