@@ -21,6 +21,8 @@
 mod slots;
 mod unconfirmed;
 
+use stateward_wire::Packet;
+
 use crate::entry::{ConnId, Entry, Flags, NONE};
 use crate::event::Counter;
 use crate::index::{Bucket, Index, Place, Seed};
@@ -128,15 +130,24 @@ impl Table {
         Some(slot)
     }
 
-    /// The entry in a slot that may have an IPv4 key: what is in the table under a key is there once,
-    /// so that this finds what the index would lead to, or nothing.
+    /// The entry in a slot, if it has the packet's tuple, whose key is known: what is in the table under
+    /// a tuple is there once, so that this finds what the index would lead to, or nothing.
     #[inline]
-    pub(crate) fn find_fetched(&self, slot: u32, key: &Key) -> Option<(u32, Direction)> {
+    pub(crate) fn find_fetched(
+        &self,
+        slot: u32,
+        key: &Key,
+        packet: &Packet<'_>,
+    ) -> Option<(u32, Direction)> {
         let entry = self.entries.get(slot as usize)?;
-        if entry.is_free() || key.version != 4 {
+        if entry.is_free() {
             return None;
         }
-        direction_of(entry, key).map(|direction| (slot, direction))
+        let direction = match key.version {
+            4 => direction_of(entry, key),
+            _ => self.direction_v6(entry, slot, &key.with_addresses_of(packet)),
+        };
+        direction.map(|direction| (slot, direction))
     }
 
     /// The entry that has the tuple, and in which direction.
@@ -147,14 +158,18 @@ impl Table {
 
     #[inline]
     pub(crate) fn find_at(&self, place: Place, tuple: &Tuple) -> Option<(u32, Direction)> {
-        self.index.find(place, |slot| {
-            let entry = self.entries.get(slot as usize)?;
-            if tuple.key.version == 4 {
-                direction_of(entry, &tuple.key)
-            } else {
-                self.direction_v6(entry, slot, tuple)
-            }
-        })
+        self.index.find(place, |slot| self.direction(slot, tuple))
+    }
+
+    /// Which direction of the entry in a slot has the tuple.
+    #[inline]
+    fn direction(&self, slot: u32, tuple: &Tuple) -> Option<Direction> {
+        let entry = self.entries.get(slot as usize)?;
+        if tuple.key.version == 4 {
+            direction_of(entry, &tuple.key)
+        } else {
+            self.direction_v6(entry, slot, tuple)
+        }
     }
 
     #[inline(never)]
@@ -286,11 +301,7 @@ impl Table {
     ) -> Result<ConnId, InsertError> {
         let (original, reply) = (conn.tuple(Direction::Original), conn.tuple(Direction::Reply));
         let places = self.places(&original, &reply, conn.place);
-        if let Some((slot, direction)) = self.find_at(places.0, &original) {
-            return Err(InsertError::Taken(slot, direction));
-        }
-        // Even where the reply is the inverse: another connection's may have been made the same.
-        if let Some((slot, direction)) = self.find_at(places.1.unwrap_or(places.0), &reply) {
+        if let Some((slot, direction)) = self.taken(places, &original, &reply) {
             return Err(InsertError::Taken(slot, direction));
         }
         let slot = self.take_slot(original.key.version).ok_or(InsertError::Full)?;
@@ -302,6 +313,24 @@ impl Table {
         self.wheel.insert(&mut self.entries, slot, now);
         self.count += 1;
         self.id_of(slot).ok_or(InsertError::Full)
+    }
+
+    /// The entry that has one of a connection's tuples already. Even where the reply is the inverse it
+    /// is asked for: another connection's may have been made the same.
+    fn taken(
+        &self,
+        places: (Place, Option<Place>),
+        original: &Tuple,
+        reply: &Tuple,
+    ) -> Option<(u32, Direction)> {
+        match places {
+            (place, None) => self.index.find(place, |slot| {
+                self.direction(slot, original).or_else(|| self.direction(slot, reply))
+            }),
+            (place, Some(other)) => {
+                self.find_at(place, original).or_else(|| self.find_at(other, reply))
+            }
+        }
     }
 
     /// Where a connection belongs: one place if the reply is the inverse, else two.

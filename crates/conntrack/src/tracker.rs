@@ -43,7 +43,7 @@ use crate::status::{CtState, Direction, Status};
 use crate::sysctl::Sysctls;
 use crate::table::{Table, Unconfirmed};
 use crate::time::Instant;
-use crate::tuple::{AddressPair, Key, Tuple, Zone};
+use crate::tuple::{Key, Tuple, Zone};
 use protocols::l4_packet;
 pub(crate) use protocols::{Circumstances, L4Context};
 use room::Pressure;
@@ -220,10 +220,16 @@ impl Tracker {
         tracked: &mut Tracked,
     ) {
         self.handle_timeout(now);
+        if let Some(known) = approach
+            && let Some(found) = self.table.find_fetched(known.fetched, &known.key, packet)
+            && self.is_steady(found, packet, hook, tracked)
+        {
+            return;
+        }
         self.track_at(packet, hook, Zone::DEFAULT, approach, tracked);
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn track_at(
         &mut self,
         packet: &Packet<'_>,
@@ -236,6 +242,32 @@ impl Tracker {
         if let Some(reason) = &tracked.reason {
             self.statistics.count_reason(reason);
         }
+    }
+
+    /// Whether a packet of a connection in the table is what most are ([`protocols::steady`]); what
+    /// follows from that is done then, and else nothing.
+    #[inline(always)]
+    fn is_steady(
+        &mut self,
+        (slot, direction): (u32, Direction),
+        packet: &Packet<'_>,
+        hook: Hook,
+        tracked: &mut Tracked,
+    ) -> bool {
+        let Some(entry) = self.table.entry_mut(slot) else { return false };
+        let (now, sysctls) = (self.now, &self.sysctls);
+        let verify = hook == Hook::Prerouting && sysctls.checksum;
+        let circumstances = Circumstances { sysctls, now, direction, verify };
+        let Some(timeout) = protocols::steady(entry, circumstances, packet) else { return false };
+        tracked.state = CtState::Established;
+        tracked.direction = Some(direction);
+        tracked.flow = Flow::Confirmed(ConnId { slot, generation: entry.generation });
+        let counts = entry.flags.has(Flags::ACCOUNTING);
+        self.table.set_deadline(slot, now + timeout);
+        if counts {
+            self.table.account(slot, direction, packet.length());
+        }
+        true
     }
 
     #[inline(always)]
@@ -263,29 +295,12 @@ impl Tracker {
             *tracked = error;
             return;
         }
-        if let Some(known) = known
-            && let Some((slot, direction)) = self.table.find_fetched(known.fetched, &known.key)
-            && self.existing(slot, direction, packet, verify, tracked) == Lookup::Done
-        {
-            return;
-        }
-        self.look_up(packet, zone, known, verify, tracked);
-    }
-
-    /// As [`Tracker::classify`] from the index on.
-    #[inline(never)]
-    fn look_up(
-        &mut self,
-        packet: &Packet<'_>,
-        zone: Zone,
-        known: Option<&Approach>,
-        verify: Option<Unfinished>,
-        tracked: &mut Tracked,
-    ) {
-        let tuple = known.and_then(Approach::tuple).or_else(|| Tuple::of(packet, zone));
+        let tuple = match known {
+            Some(known) => Some(known.key.with_addresses_of(packet)),
+            None => Tuple::of(packet, zone),
+        };
         let Some(tuple) = tuple else {
-            let protocol = packet.upper().map(|upper| upper.protocol).unwrap_or_default();
-            *tracked = self.invalid(no_tuple(protocol));
+            *tracked = self.invalid(no_tuple(upper.protocol));
             return;
         };
         let place = known.map_or_else(|| self.table.place(&tuple), |known| known.place);
@@ -299,36 +314,8 @@ impl Tracker {
     }
 
     /// A packet of a connection in the table, which it may end to begin the next.
-    #[inline(always)]
-    fn existing(
-        &mut self,
-        slot: u32,
-        direction: Direction,
-        packet: &Packet<'_>,
-        verify: Option<Unfinished>,
-        tracked: &mut Tracked,
-    ) -> Lookup {
-        let now = self.now;
-        let Some(entry) = self.table.entry_mut(slot) else { return Lookup::Missed };
-        let sysctls = &self.sysctls;
-        let circumstances = Circumstances { sysctls, now, direction, verify: verify.is_some() };
-        let Some(timeout) = protocols::steady(entry, circumstances, packet) else {
-            return self.decide(slot, direction, packet, verify, tracked);
-        };
-        tracked.state = CtState::Established;
-        tracked.direction = Some(direction);
-        tracked.flow = Flow::Confirmed(ConnId { slot, generation: entry.generation });
-        let counts = entry.flags.has(Flags::ACCOUNTING);
-        self.table.set_deadline(slot, now + timeout);
-        if counts {
-            self.table.account(slot, direction, packet.length());
-        }
-        Lookup::Done
-    }
-
-    /// As [`Tracker::existing`] for packets that may change more than the timeout.
     #[inline(never)]
-    fn decide(
+    fn existing(
         &mut self,
         slot: u32,
         direction: Direction,
@@ -428,11 +415,4 @@ pub struct Approach {
     place: Place,
     /// The slot whose entry was fetched. It is looked at first; what it holds by then decides.
     fetched: u32,
-}
-
-impl Approach {
-    /// The whole tuple, where the key is all of it.
-    fn tuple(&self) -> Option<Tuple> {
-        (self.key.version == 4).then(|| Tuple { key: self.key, pair: AddressPair::default() })
-    }
 }

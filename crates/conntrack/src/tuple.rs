@@ -252,16 +252,31 @@ impl Key {
         if !matches!(protocol, protocol::TCP | protocol::UDP) {
             return None;
         }
-        let [a, b, c, d] = *packet.l4().first_chunk::<4>()?;
-        Some(Key {
-            source: u32::from_be_bytes(header.source),
-            destination: u32::from_be_bytes(header.destination),
-            source_port: u16::from_be_bytes([a, b]),
-            destination_port: u16::from_be_bytes([c, d]),
-            zone: Zone::DEFAULT.0,
-            protocol,
-            version: 4,
-        })
+        let ports = u32::from_be_bytes(*packet.l4().first_chunk::<4>()?);
+        let (source, destination) = (header.source, header.destination);
+        // The key as it lies in memory, in two words: put together from its fields it costs a store
+        // for each.
+        let [a, b, c, d] = source;
+        let [e, f, g, h] = destination;
+        let addresses = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+        let words: [u64; 2] = if cfg!(target_endian = "little") {
+            let protocol = u64::from(u16::from_le_bytes([protocol, 4])) << 48;
+            [addresses.rotate_left(32), u64::from(ports.rotate_left(16)) | protocol]
+        } else {
+            let protocol = u64::from(u16::from_be_bytes([protocol, 4]));
+            [addresses, u64::from(ports) << 32 | protocol]
+        };
+        Some(transmute!(words))
+    }
+
+    /// The tuple of the packet whose key this is.
+    #[inline]
+    pub(crate) fn with_addresses_of(&self, packet: &Packet<'_>) -> Tuple {
+        let pair = match packet.network() {
+            Network::V4(_) => AddressPair::default(),
+            Network::V6(header) => [header.source, header.destination],
+        };
+        Tuple { key: *self, pair }
     }
 
     #[inline]

@@ -87,28 +87,28 @@ fn handle(mut work: Work, burst: usize) -> Work {
 }
 
 #[library_benchmark]
-#[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(1_065))]
-#[bench::tcp_v6(args = (Kind::TcpV6), setup = established, config = at_most(1_575))]
-#[bench::udp(args = (Kind::Udp), setup = established, config = at_most(870))]
+#[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(1_055))]
+#[bench::tcp_v6(args = (Kind::TcpV6), setup = established, config = at_most(1_385))]
+#[bench::udp(args = (Kind::Udp), setup = established, config = at_most(850))]
 fn established_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }
 
 #[library_benchmark]
-#[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(1_165))]
+#[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(1_155))]
 fn established_one_by_one(work: Work) -> Work {
     handle(work, 1)
 }
 
 #[library_benchmark]
 #[bench::tcp(args = (Kind::Tcp), setup = beginning, config = at_most(2_440))]
-#[bench::udp(args = (Kind::Udp), setup = beginning, config = at_most(1_900))]
+#[bench::udp(args = (Kind::Udp), setup = beginning, config = at_most(1_885))]
 fn new_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }
 
 #[library_benchmark]
-#[bench::tcp(args = (Kind::Tcp), setup = stray, config = at_most(2_290))]
+#[bench::tcp(args = (Kind::Tcp), setup = stray, config = at_most(2_245))]
 fn invalid_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }
