@@ -7,6 +7,7 @@
 use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Direction, Instant, Status, Tuple};
+use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Network as Header, Packet};
 
 use crate::ruleset::TableName;
@@ -14,8 +15,11 @@ use crate::targets::reject::Reject;
 
 /// A packet in a hook, and what is around it.
 pub trait Context {
-    /// The packet as it is now.
-    fn packet(&self) -> Packet<'_>;
+    /// The packet as it is now; `None` if its bytes are gone.
+    fn packet(&self) -> Option<Packet<'_>>;
+
+    /// The packet, to change it in place with its checksums.
+    fn edit(&mut self) -> Edit<'_>;
 
     /// The interface it came in by; empty if it came from this host.
     fn input(&self) -> &str;
@@ -55,11 +59,8 @@ pub trait Context {
     /// target does nothing.
     fn not_evaluated(&mut self, extension: &'static str);
 
-    /// Whether [`Context::passed`] wants to know of each step.
-    fn is_traced(&self) -> bool;
-
     /// A rule or a chain's end that the packet met, as the kernel's TRACE tells it.
-    fn passed(&mut self, step: Step<'_>);
+    fn passed(&mut self, step: Step);
 }
 
 /// What rules see of a packet's connection.
@@ -77,13 +78,13 @@ pub struct Connection {
     pub expires: u32,
 }
 
-/// A rule, or the end of a chain, that decided something.
+/// A rule, or the end of a chain, that a packet met. [`Linear::name`](crate::Linear::name) says its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step<'a> {
+pub struct Step {
     /// The table.
     pub table: TableName,
-    /// The chain.
-    pub chain: &'a str,
+    /// Which of the table's chains.
+    pub chain: u32,
     /// What of it.
     pub kind: StepKind,
     /// The rule's number in its chain, from 1; a chain's end is one after its last rule.
@@ -101,15 +102,22 @@ pub enum StepKind {
     Policy,
 }
 
-impl core::fmt::Display for Step<'_> {
-    /// `filter:FORWARD:rule:3`
+/// A step as TRACE writes it: `filter:FORWARD:rule:3`.
+#[derive(Clone, Copy, Debug)]
+pub struct StepName<'a> {
+    pub(crate) step: Step,
+    pub(crate) chain: &'a str,
+}
+
+impl core::fmt::Display for StepName<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        let kind = match self.kind {
+        let Step { table, kind, number, .. } = self.step;
+        let kind = match kind {
             StepKind::Rule => "rule",
             StepKind::Return => "return",
             StepKind::Policy => "policy",
         };
-        write!(f, "{}:{}:{kind}:{}", self.table, self.chain, self.number)
+        write!(f, "{table}:{}:{kind}:{number}", self.chain)
     }
 }
 
@@ -124,11 +132,11 @@ pub(crate) struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(context: &'a dyn Context) -> Self {
-        let packet = context.packet();
+    pub(crate) fn new(context: &'a dyn Context) -> Option<Self> {
+        let packet = context.packet()?;
         let (source, destination) = (packet.source(), packet.destination());
         let (input, output) = (context.input(), context.output());
-        Self { context, packet, source, destination, input, output }
+        Some(Self { context, packet, source, destination, input, output })
     }
 
     /// The protocol that `-p` compares. `None`: an IPv6 packet whose headers lead nowhere.

@@ -9,7 +9,7 @@
 //! packet at once (hotdrop), whatever the rules after it; a verdict without any condition is told by TRACE
 //! as its chain's `policy` or `return`, though it is a rule; and what a rule changes is seen by the next.
 
-use crate::context::{Context, Step, StepKind, View};
+use crate::context::{Context, Step, StepKind, StepName, View};
 use crate::matches::Match;
 use crate::memory::{Memory, Own};
 use crate::rule::{Counters, Header, RuleSpec, Target, Verdict};
@@ -31,6 +31,15 @@ pub enum ChainVerdict {
         /// Whether it passes where nobody listens.
         bypass: bool,
     },
+}
+
+/// A table's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Said {
+    /// What becomes of the packet.
+    pub verdict: ChainVerdict,
+    /// The rule or the policy that said so; none where a broken packet ended.
+    pub step: Option<Step>,
 }
 
 /// Why a match cannot say yes or no.
@@ -137,14 +146,21 @@ impl Linear {
         self.tables.iter().any(|program| program.name == table)
     }
 
-    /// What `table` says of the packet in `hook`. A table that the ruleset does not have, or that is not
-    /// asked in this hook, accepts.
-    pub fn ask(&mut self, table: TableName, hook: Hook, context: &mut dyn Context) -> ChainVerdict {
+    /// What `table` says of the packet in `hook`, and where it was said. A table that the ruleset does not
+    /// have, or that is not asked in this hook, accepts.
+    pub fn ask(&mut self, table: TableName, hook: Hook, context: &mut dyn Context) -> Said {
         let program = self.tables.iter_mut().find(|program| program.name == table);
         match program.and_then(|program| Some((program.entry(hook)?, program))) {
             Some((entry, program)) => program.walk(entry, hook, context),
-            None => ChainVerdict::Accept,
+            None => Said { verdict: ChainVerdict::Accept, step: None },
         }
+    }
+
+    /// The name of a step of a packet through these rules.
+    pub fn name(&self, step: Step) -> StepName<'_> {
+        let program = self.tables.iter().find(|program| program.name == step.table);
+        let chain = program.and_then(|program| program.chains.get(step.chain as usize));
+        StepName { step, chain: chain.map_or("", |chain| &chain.name) }
     }
 
     /// Writes what was counted into the rules that this was made of.
@@ -178,37 +194,37 @@ impl Program {
         self.chains.iter().position(built_in)
     }
 
-    fn walk(&mut self, entry: usize, hook: Hook, context: &mut dyn Context) -> ChainVerdict {
+    fn walk(&mut self, entry: usize, hook: Hook, context: &mut dyn Context) -> Said {
         let mut at = Place { chain: entry, rule: 0 };
         self.callers.clear();
         loop {
             let number = match self.meet(at, context) {
-                Met::Hotdrop => return ChainVerdict::Drop,
+                Met::Hotdrop => return Said { verdict: ChainVerdict::Drop, step: None },
                 Met::Rule(number) => number,
-                Met::End => match self.end(at.chain, context) {
-                    Some(verdict) => return verdict,
-                    None => match self.callers.pop() {
-                        Some(caller) => {
-                            at = caller;
-                            continue;
-                        }
-                        None => return self.policy(entry, context),
-                    },
+                Met::End => match self.leave(at.chain, entry, context) {
+                    Ok(caller) => {
+                        at = caller;
+                        continue;
+                    }
+                    Err(said) => return said,
                 },
             };
             let next = Place { chain: at.chain, rule: number + 1 };
-            self.count_rule(at.chain, number, context);
-            let Some(goal) = self.goal(at.chain, number) else { return ChainVerdict::Accept };
+            let step = self.count_rule(at.chain, number, context);
+            let decided = |verdict| Said { verdict, step };
+            let Some(goal) = self.goal(at.chain, number) else {
+                return decided(ChainVerdict::Accept);
+            };
             match goal {
                 Goal::Continue => at = next,
-                Goal::Verdict(Verdict::Accept) => return ChainVerdict::Accept,
-                Goal::Verdict(Verdict::Drop) => return ChainVerdict::Drop,
+                Goal::Verdict(Verdict::Accept) => return decided(ChainVerdict::Accept),
+                Goal::Verdict(Verdict::Drop) => return decided(ChainVerdict::Drop),
                 Goal::Verdict(Verdict::Queue) => {
-                    return ChainVerdict::Queue { number: 0, bypass: false };
+                    return decided(ChainVerdict::Queue { number: 0, bypass: false });
                 }
                 Goal::Verdict(Verdict::Return) => match self.callers.pop() {
                     Some(caller) => at = caller,
-                    None => return self.policy(entry, context),
+                    None => return self.end(entry, context),
                 },
                 Goal::Jump(chain) => {
                     at = Place { chain: *chain, rule: 0 };
@@ -216,7 +232,7 @@ impl Program {
                 }
                 Goal::Goto(chain) => at = Place { chain: *chain, rule: 0 },
                 Goal::Extension(target) => match target.work().act(context, hook) {
-                    Action::Verdict(verdict) => return verdict,
+                    Action::Verdict(verdict) => return decided(verdict),
                     Action::Continue => at = next,
                     Action::NotEvaluated => {
                         context.not_evaluated(target.name());
@@ -227,11 +243,28 @@ impl Program {
         }
     }
 
+    /// The end of a chain: back to where it was called from, or what its or the first chain's policy says.
+    fn leave(
+        &mut self,
+        chain: usize,
+        entry: usize,
+        context: &mut dyn Context,
+    ) -> Result<Place, Said> {
+        let said = self.end(chain, context);
+        if chain == entry {
+            return Err(said);
+        }
+        match self.callers.pop() {
+            Some(caller) => Ok(caller),
+            None => Err(self.end(entry, context)),
+        }
+    }
+
     /// The next rule from `at` on whose conditions the packet meets.
     fn meet(&mut self, at: Place, context: &mut dyn Context) -> Met {
         let Some(chain) = self.chains.get_mut(at.chain) else { return Met::End };
         let mut unknown: Vec<&'static str> = Vec::new();
-        let view = View::new(context);
+        let Some(view) = View::new(context) else { return Met::Hotdrop };
         let rest = chain.rules.iter_mut().enumerate().skip(at.rule);
         let mut met = Met::End;
         for (number, rule) in rest {
@@ -256,47 +289,44 @@ impl Program {
     }
 
     /// Counts and tells the rule that was met.
-    fn count_rule(&mut self, chain: usize, number: usize, context: &mut dyn Context) {
+    fn count_rule(
+        &mut self,
+        chain: usize,
+        number: usize,
+        context: &mut dyn Context,
+    ) -> Option<Step> {
         let table = self.name;
-        let Some(Compiled { name, end, rules }) = self.chains.get_mut(chain) else { return };
-        let Some(rule) = rules.get_mut(number) else { return };
-        rule.counters.count(context.packet().length());
-        if context.is_traced() {
-            let kind = match (rule.is_tail(), end) {
-                (false, _) => StepKind::Rule,
-                (true, ChainEnd::Policy(..)) => StepKind::Policy,
-                (true, ChainEnd::Return) => StepKind::Return,
-            };
-            context.passed(Step { table, chain: name, kind, number: one_based(number) });
-        }
+        let Compiled { end, rules, .. } = self.chains.get_mut(chain)?;
+        let rule = rules.get_mut(number)?;
+        rule.counters.count(context);
+        let kind = match (rule.is_tail(), end) {
+            (false, _) => StepKind::Rule,
+            (true, ChainEnd::Policy(..)) => StepKind::Policy,
+            (true, ChainEnd::Return) => StepKind::Return,
+        };
+        let step = Step { table, chain: index(chain), kind, number: one_based(number) };
+        context.passed(step);
+        Some(step)
     }
 
-    /// The end of a chain: a built-in one decides.
-    fn end(&mut self, chain: usize, context: &mut dyn Context) -> Option<ChainVerdict> {
+    /// Counts and tells the end of a chain. Of a user's chain it says nothing.
+    fn end(&mut self, chain: usize, context: &mut dyn Context) -> Said {
+        let accepted = Said { verdict: ChainVerdict::Accept, step: None };
         let table = self.name;
-        let Compiled { name, end, rules } = self.chains.get_mut(chain)?;
+        let Some(Compiled { end, rules, .. }) = self.chains.get_mut(chain) else { return accepted };
         let kind = match end {
             ChainEnd::Return => StepKind::Return,
             ChainEnd::Policy(..) => StepKind::Policy,
         };
-        if context.is_traced() {
-            context.passed(Step { table, chain: name, kind, number: one_based(rules.len()) });
-        }
-        match end {
-            ChainEnd::Return => None,
-            ChainEnd::Policy(_, policy, counters) => {
-                counters.count(context.packet().length());
-                Some(match policy {
-                    Policy::Accept => ChainVerdict::Accept,
-                    Policy::Drop => ChainVerdict::Drop,
-                })
-            }
-        }
-    }
-
-    /// The policy of the chain that the walk began in: where a goto's chain ends, and a RETURN there.
-    fn policy(&mut self, entry: usize, context: &mut dyn Context) -> ChainVerdict {
-        self.end(entry, context).unwrap_or(ChainVerdict::Accept)
+        let step = Step { table, chain: index(chain), kind, number: one_based(rules.len()) };
+        context.passed(step);
+        let ChainEnd::Policy(_, policy, counters) = end else { return accepted };
+        counters.count(context);
+        let verdict = match policy {
+            Policy::Accept => ChainVerdict::Accept,
+            Policy::Drop => ChainVerdict::Drop,
+        };
+        Said { verdict, step: Some(step) }
     }
 }
 
@@ -377,12 +407,17 @@ fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
     Ok(fragment.is_none_or(|fragment| fragment.passes(view.is_later_fragment())))
 }
 
+fn index(chain: usize) -> u32 {
+    u32::try_from(chain).unwrap_or(u32::MAX)
+}
+
 fn one_based(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 impl Counters {
-    fn count(&mut self, length: usize) {
+    fn count(&mut self, context: &dyn Context) {
+        let length = context.packet().map_or(0, |packet| packet.length());
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(length as u64);
     }

@@ -41,7 +41,7 @@
 
 pub mod address;
 mod command;
-pub mod context;
+mod context;
 mod diagnostic;
 mod evaluate;
 mod extension;
@@ -63,9 +63,9 @@ pub mod targets;
 mod validate;
 mod words;
 
-pub use context::Context;
+pub use context::{Connection, Context, Step, StepKind, StepName};
 pub use diagnostic::{Diagnostic, Refuser, Severity};
-pub use evaluate::{ChainVerdict, Linear};
+pub use evaluate::{ChainVerdict, Linear, Said};
 pub use option::Masked;
 pub use print::ShowCounters;
 pub use rule::{Counters, Header, Interface, RuleSpec, Target, Test, Verdict};

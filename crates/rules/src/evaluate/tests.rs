@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use stateward_conntrack::{CtState, Instant};
+use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Packet, compose};
 
 use super::*;
@@ -17,7 +18,7 @@ struct Alone {
     state: Option<CtState>,
     mark: u32,
     now: Instant,
-    passed: Vec<String>,
+    passed: Vec<Step>,
     logged: Vec<String>,
     rejected: usize,
 }
@@ -36,8 +37,12 @@ impl Alone {
 }
 
 impl Context for Alone {
-    fn packet(&self) -> Packet<'_> {
-        Packet::parse(&self.bytes).unwrap()
+    fn packet(&self) -> Option<Packet<'_>> {
+        Packet::parse(&self.bytes).ok()
+    }
+    fn edit(&mut self) -> Edit<'_> {
+        let layout = Packet::parse(&self.bytes).unwrap().layout();
+        Edit::new(&mut self.bytes, layout)
     }
     fn input(&self) -> &str {
         "lan0"
@@ -75,11 +80,8 @@ impl Context for Alone {
     fn not_evaluated(&mut self, extension: &'static str) {
         panic!("{extension}");
     }
-    fn is_traced(&self) -> bool {
-        true
-    }
-    fn passed(&mut self, step: Step<'_>) {
-        self.passed.push(step.to_string());
+    fn passed(&mut self, step: Step) {
+        self.passed.push(step);
     }
 }
 
@@ -91,8 +93,11 @@ fn rules(text: &str) -> ValidRuleset {
 /// Filter rules, a packet in FORWARD: verdict and path.
 fn forward(text: &str, packet: &mut Alone) -> (ChainVerdict, Vec<String>) {
     let rules = rules(&format!("*filter\n{text}COMMIT\n"));
-    let verdict = Linear::new(&rules).ask(TableName::Filter, Hook::Forward, packet);
-    let path = packet.passed.iter().map(|step| step.trim_start_matches("filter:").to_owned());
+    let mut linear = Linear::new(&rules);
+    let Said { verdict, step } = linear.ask(TableName::Filter, Hook::Forward, packet);
+    assert_eq!(step, packet.passed.last().copied());
+    let name = |step: &Step| linear.name(*step).to_string();
+    let path = packet.passed.iter().map(|step| name(step).trim_start_matches("filter:").to_owned());
     (verdict, path.collect())
 }
 
@@ -145,9 +150,15 @@ fn what_a_rule_changes_the_next_one_sees() {
     let rules = rules(&table);
     let mut linear = Linear::new(&rules);
     let mut packet = Alone::udp(53);
-    assert_eq!(linear.ask(TableName::Mangle, Hook::Forward, &mut packet), ChainVerdict::Accept);
+    assert_eq!(
+        linear.ask(TableName::Mangle, Hook::Forward, &mut packet).verdict,
+        ChainVerdict::Accept
+    );
     assert_eq!(packet.mark, 5);
-    assert_eq!(linear.ask(TableName::Filter, Hook::Forward, &mut packet), ChainVerdict::Drop);
+    assert_eq!(
+        linear.ask(TableName::Filter, Hook::Forward, &mut packet).verdict,
+        ChainVerdict::Drop
+    );
     assert!(packet.logged.is_empty());
 }
 
@@ -194,7 +205,10 @@ fn what_was_met_is_counted() {
     let rules = restore(&source, Family::V4, options).unwrap();
     let mut linear = Linear::new(&rules);
     let mut packet = Alone::udp(53);
-    assert_eq!(linear.ask(TableName::Filter, Hook::Forward, &mut packet), ChainVerdict::Drop);
+    assert_eq!(
+        linear.ask(TableName::Filter, Hook::Forward, &mut packet).verdict,
+        ChainVerdict::Drop
+    );
     let mut counted = rules.rules().clone();
     linear.count_into(&mut counted);
     let saved = counted.save(ShowCounters::Yes);

@@ -29,7 +29,7 @@ fn write_line(text: &mut String, log: &Log, context: &dyn Context) -> Told {
     if !input.is_empty() {
         link_header(text, log, context)?;
     }
-    let packet = context.packet();
+    let Some(packet) = context.packet() else { return Err(fmt::Error) };
     let mark = context.mark();
     let mut dump = Dump { text, flags: log.flags, level: Level::Outer };
     match packet.family() {
