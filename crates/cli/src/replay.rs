@@ -30,7 +30,11 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     })?;
     let mut progress = Progress::new(sources.iter().map(|source| source.file), args.is_silent());
     let mut leaving = leaving(args)?;
-    let out = output::stdout();
+    let out = match args.write.as_deref() {
+        // The capture has standard output to itself.
+        Some("-") => Box::new(io::stderr()),
+        _ => output::stdout(),
+    };
     match args.format {
         Format::Json => json(args, &mut replay, &sources, out, leaving.as_mut(), &mut progress),
         Format::Text => text(args, &mut replay, out, leaving.as_mut(), &mut progress),

@@ -219,6 +219,21 @@ fn what_left_can_be_written_and_replayed_again() {
 }
 
 #[test]
+fn what_left_has_standard_output_to_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = repository().join("crates/cli/tests/inputs/gateway.toml");
+    let capture = repository().join("examples/captures/loss.pcap");
+    let (config, capture) = (config.display(), capture.display());
+    let line = format!("replay --quiet --write - --config {config} {capture}");
+    let piped = run_in(directory.path(), &line).code(0);
+    assert!(piped.get_output().stderr.starts_with(b"253 packets in "));
+    fs::write(directory.path().join("out.pcapng"), &piped.get_output().stdout).unwrap();
+    run_in(directory.path(), "replay --quiet out.pcapng")
+        .code(0)
+        .stdout_eq(file!["snapshots/loss-written-quiet.txt"]);
+}
+
+#[test]
 fn standard_input_is_a_capture() {
     let capture = repository().join("examples/captures/http.pcap.gz");
     Command::new(cargo_bin!("stateward"))
@@ -233,17 +248,20 @@ fn standard_input_is_a_capture() {
 
 #[test]
 fn a_reader_who_has_seen_enough_is_no_error() {
-    let mut child = std::process::Command::new(cargo_bin!("stateward"))
-        .current_dir(repository())
-        .args(["replay", "examples/captures/loss.pcap"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    drop(child.stdout.take());
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success());
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    for options in [&["replay"][..], &["replay", "--format", "json", "--write", "-"]] {
+        let mut child = std::process::Command::new(cargo_bin!("stateward"))
+            .current_dir(repository())
+            .args(options)
+            .arg("examples/captures/loss.pcap")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success());
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("error: "));
+    }
 }
 
 // What is wrong, where, and what to do.

@@ -91,9 +91,9 @@ impl Leaving {
     }
 }
 
-/// Says which file an error is about.
+/// Says which file an error is about. Its kind stays: a reader who has seen enough is no error.
 fn naming(file: &str, error: io::Error) -> io::Error {
-    io::Error::other(format!("cannot write {file}: {error}"))
+    io::Error::new(error.kind(), format!("cannot write {file}: {error}"))
 }
 
 impl Sink for Leaving {

@@ -62,7 +62,8 @@ pub(crate) struct ReplayArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) proc: bool,
 
-    /// Write what left the machine to a pcapng file, each packet with a comment
+    /// Write what left the machine to a pcapng file, each packet with a comment; `-` writes to standard
+    /// output, and what is printed goes to standard error
     #[arg(long, short, value_name = "OUT.pcapng", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) write: Option<String>,
 
