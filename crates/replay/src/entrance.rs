@@ -11,6 +11,8 @@
 //! in. Without routing the machine has whatever interfaces the captures name, and `eth0` for those that
 //! name none.
 
+use std::collections::HashMap;
+
 use stateward_engine::route::{Network, Routing};
 use stateward_engine::{InterfaceId, Port};
 use stateward_wire::Packet;
@@ -57,6 +59,8 @@ pub enum Way {
 #[derive(Debug)]
 pub struct Entrance {
     interfaces: Vec<Named>,
+    /// Where each name stands among them: a capture may hold tens of thousands.
+    positions: HashMap<String, usize>,
     routing: Routing,
     /// The machine has addresses of its own.
     has_addresses: bool,
@@ -87,8 +91,11 @@ impl Entrance {
             name: known.name.clone(),
             mtu: known.mtu,
         };
+        let interfaces: Vec<_> = network.interfaces().iter().map(named).collect();
+        let names = interfaces.iter().map(|known| known.name.clone());
         let mut entrance = Self {
-            interfaces: network.interfaces().iter().map(named).collect(),
+            positions: names.zip(0..).collect(),
+            interfaces,
             routing: network.routing(),
             has_addresses: own,
             captures: Vec::new(),
@@ -196,11 +203,13 @@ impl Entrance {
         if name == LOCAL {
             return Some(Port::Local);
         }
-        let position = match self.interfaces.iter().position(|known| known.name == name) {
-            Some(position) => position,
+        let position = match self.positions.get(name) {
+            Some(position) => *position,
             None if self.routing == Routing::Off => {
+                let next = self.interfaces.len();
                 self.interfaces.push(Named { name: name.to_owned(), mtu: DEFAULT_MTU });
-                self.interfaces.len() - 1
+                self.positions.insert(name.to_owned(), next);
+                next
             }
             None => return None,
         };
