@@ -30,6 +30,8 @@ use stateward_wire::{Family, Fragment, Malformed, Network, Packet, ipv6, protoco
 
 /// Packets in packets are described down to this depth.
 const DEPTH: u32 = 3;
+/// Extension headers shown; a packet of many tiny ones would make an endless line.
+const EXTENSIONS: usize = 16;
 
 /// Describes the IP packet in `bytes`, without a newline.
 ///
@@ -164,7 +166,10 @@ fn headless(packet: &Packet<'_>, fragment: Option<Fragment>, out: &mut dyn Write
 fn extensions(packet: &Packet<'_>, end: usize, out: &mut dyn Write) -> fmt::Result {
     let Network::V6(header) = packet.network() else { return Ok(()) };
     let (mut next, mut at) = (header.next_header, Family::V6.header_length());
-    while at < end {
+    for _ in 0..EXTENSIONS {
+        if at >= end {
+            return Ok(());
+        }
         let rest = packet.bytes().get(at..).unwrap_or_default();
         let Some(header) = ipv6::ExtensionHeader::view(rest) else { return Ok(()) };
         let length = match next {
@@ -190,7 +195,7 @@ fn extensions(packet: &Packet<'_>, end: usize, out: &mut dyn Write) -> fmt::Resu
         next = header.next_header;
         at += length;
     }
-    Ok(())
+    if at < end { out.write_str("… ") } else { Ok(()) }
 }
 
 /// Source and destination, with their ports if there are.

@@ -481,6 +481,20 @@ fn lines_have_an_end() {
     assert!(Described(&sctp(&chunks)).to_string().len() < 1_000);
 }
 
+#[test]
+fn a_packet_of_many_extension_headers_makes_no_endless_line() {
+    let with = |count: usize| {
+        let mut payload = [[protocol::DEST, 0, 1, 4, 0, 0, 0, 0]].repeat(count).concat();
+        payload[8 * count - 8] = protocol::UDP;
+        payload.extend([0x9c, 0x40, 0x27, 0x0f, 0, 8, 0, 0]);
+        Described(&ip(SIX, protocol::DEST, &payload)).to_string()
+    };
+    let line =
+        |before: &str| format!("IP6 2001:db8::1.40000 > 2001:db8::2.9999: {before}UDP, length 0");
+    assert_eq!(with(16), line(&"DSTOPT ".repeat(16)));
+    assert_eq!(with(8_000), line(&format!("{}… ", "DSTOPT ".repeat(16))));
+}
+
 /// Those that are described, and the extension headers.
 const PROTOCOLS: [u8; 17] = [0, 1, 2, 4, 6, 17, 33, 41, 43, 44, 47, 50, 51, 58, 60, 132, 136];
 
