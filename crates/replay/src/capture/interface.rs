@@ -98,8 +98,14 @@ impl Interfaces {
     }
 }
 
-/// A name goes to a terminal: whatever would steer it is replaced.
+/// A name goes to a terminal: whatever would steer it, or the order in which a line is read, is
+/// replaced.
 fn printable(raw: &str) -> String {
+    let steers = |each: char| {
+        let marks = ['\u{61c}', '\u{200e}', '\u{200f}', '\u{2028}', '\u{2029}'];
+        let overrides = matches!(each, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        each.is_control() || overrides || marks.contains(&each)
+    };
     let raw = raw.trim_end_matches('\0');
-    raw.chars().map(|each| if each.is_control() { '?' } else { each }).collect()
+    raw.chars().map(|each| if steers(each) { '?' } else { each }).collect()
 }

@@ -74,11 +74,12 @@ fn interface_names_cannot_steer_a_terminal_and_any_is_no_name() {
     let file = PcapngFile::new(Endian::Little)
         .interface(101, 0, &[(2, b"\x1b[2Jlan")])
         .interface(101, 0, &[(2, b"any")])
+        .interface(101, 0, &[(2, "\u{202e}0nal".as_bytes())])
         .packet(1, 1, &ipv4(1), &[]);
     let mut capture = open(&file.bytes).unwrap();
     assert!(capture.advance().unwrap());
     let names: Vec<_> = capture.interfaces().iter().map(|known| known.name.as_deref()).collect();
-    assert_eq!(names, [Some("?[2Jlan"), None]);
+    assert_eq!(names, [Some("?[2Jlan"), None, Some("?0nal")]);
     assert_eq!(capture.packet().interface, InterfaceRef(1));
 }
 
