@@ -7,11 +7,12 @@ use check::inspect;
 use wasmi::{Engine, Linker, Module, Store};
 
 /// One function of each part that must be in the module, so that an empty one proves nothing.
-const MUST_HOLD: [&str; 24] = [
+const MUST_HOLD: [&str; 25] = [
     "stateward_engine::engine::Engine::process_burst",
     "stateward_engine::walk::",
     "stateward_engine::route::",
     "stateward_engine::options::",
+    "stateward_engine::source::",
     "stateward_engine::defrag::ipv4::",
     "stateward_engine::defrag::ipv6::",
     "stateward_engine::defrag::cut::",
