@@ -2,8 +2,8 @@
 //!
 //! Each target is a function of bytes that panics when something is wrong. `cargo fuzz` looks for
 //! such bytes; the test below goes through those that were found interesting before (`corpus/`, at
-//! most some hundred small files a target, among them every input that ever failed), on any compiler
-//! and in seconds.
+//! most some hundred small files a target, among them every input that ever failed), on any
+//! compiler and in seconds.
 //!
 //! A failing file is replayed, with the scenario it stands for in words, by
 //! `cargo run --manifest-path fuzz/Cargo.toml --bin TARGET -- FILE…`.

@@ -4,8 +4,8 @@
 //! in which the connections were made, both ways at random. Packets are made in batches outside the
 //! timed region; every packet's state is checked outside it too. Figures are medians over rounds.
 //!
-//! New connections are timed apart: into a table that holds N already, then they end by virtual time
-//! alone, and the next round uses their places again.
+//! New connections are timed apart: into a table that holds N already, then they end by virtual
+//! time alone, and the next round uses their places again.
 
 mod figures;
 mod memory;

@@ -1,7 +1,7 @@
 //! How a command fails: what is wrong, where, what to do, and the exit code.
 //!
-//! 0 is done, 1 is "the answer is no", 2 is wrong usage or unreadable input. A broken pipe is no failure:
-//! the reader had enough.
+//! 0 is done, 1 is "the answer is no", 2 is wrong usage or unreadable input. A broken pipe is no
+//! failure: the reader had enough.
 
 use std::fmt;
 use std::io;

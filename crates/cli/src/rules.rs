@@ -47,7 +47,8 @@ enum RulesCommand {
 struct Language {
     /// The rules are for IPv6
     ///
-    /// Otherwise the file itself says so: by ip6tables-save's first line, or by a name such as rules.v6.
+    /// Otherwise the file itself says so: by ip6tables-save's first line, or by a name such as
+    /// rules.v6.
     #[arg(short = '6', long)]
     ipv6: bool,
 }

@@ -1,5 +1,5 @@
-//! What `stateward replay` prints, word for word. `SNAPSHOTS=overwrite cargo test -p stateward` accepts
-//! what it prints now.
+//! What `stateward replay` prints, word for word. `SNAPSHOTS=overwrite cargo test -p stateward`
+//! accepts what it prints now.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the test's own")]
 

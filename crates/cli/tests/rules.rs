@@ -1,5 +1,5 @@
-//! What `stateward rules` prints, word for word. `SNAPSHOTS=overwrite cargo test -p stateward` accepts what
-//! it prints now.
+//! What `stateward rules` prints, word for word. `SNAPSHOTS=overwrite cargo test -p stateward`
+//! accepts what it prints now.
 
 use std::path::Path;
 

@@ -1,10 +1,10 @@
 //! Instructions a packet costs, counted under valgrind, so that a busy machine counts the same.
 //!
-//! Each benchmark handles [`PACKETS`] packets: divide by it. The bounds stand a quarter above what was
-//! counted when they were set, with Rust 1.95 for x86-64; who passes one has made packets dearer, and
-//! either did not mean to or raises the bound in the commit that says why. `cargo bench -p
-//! stateward-engine` runs them, given valgrind and `cargo install gungraun-runner` of the same version
-//! as the crate.
+//! Each benchmark handles [`PACKETS`] packets: divide by it. The bounds stand a quarter above what
+//! was counted when they were set, with Rust 1.95 for x86-64; who passes one has made packets
+//! dearer, and either did not mean to or raises the bound in the commit that says why. `cargo bench
+//! -p stateward-engine` runs them, given valgrind and `cargo install gungraun-runner` of the same
+//! version as the crate.
 
 #![allow(
     missing_docs,

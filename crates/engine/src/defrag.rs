@@ -106,8 +106,8 @@ pub struct Reassembled {
 
 impl Reassembled {
     /// Receiving, Linux itself moves two headers into one piece: TCP's, to look for a socket before
-    /// it routes (IPv4; with IPv6 it is in one piece already, or else behind extension headers, where
-    /// nobody looks for one), and SCTP's, to test the checksum.
+    /// it routes (IPv4; with IPv6 it is in one piece already, or else behind extension headers,
+    /// where nobody looks for one), and SCTP's, to test the checksum.
     fn received(mut self, checksums: bool) -> Self {
         let packet = Packet::parse_trusted(&self.bytes).ok();
         let wanted = packet.and_then(|packet| Some((packet, packet.upper()?)));

@@ -203,7 +203,8 @@ pub struct Engine {
     pub(crate) defrag: Defrag,
     /// State of the generator that names the fragments of IPv6 packets.
     pub(crate) random: u64,
-    /// What is known of a burst's packets before their turn: [`BURST`] places, used again and again.
+    /// What is known of a burst's packets before their turn: [`BURST`] places, used again and
+    /// again.
     prepared: Vec<Option<Prepared>>,
 }
 

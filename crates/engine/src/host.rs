@@ -117,8 +117,8 @@ impl Engine {
         self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
     }
 
-    /// An answer to this host itself has been tracked on its way out; only INVALID leaves no trace on
-    /// a packet, so that it is looked at and counted twice.
+    /// An answer to this host itself has been tracked on its way out; only INVALID leaves no trace
+    /// on a packet, so that it is looked at and counted twice.
     fn receive_answer(&mut self, state: CtState, bytes: &[u8], now: Instant) {
         if let (CtState::Invalid, Ok(answer)) = (state, Packet::parse_trusted(bytes)) {
             let mut tracked = self.tracker.track(&answer, Hook::Prerouting, Zone::DEFAULT, now);

@@ -5,8 +5,8 @@
 //! tracking, routing, confirmation. What became of it is the return value; what the walk brought
 //! about besides (fragments, ICMP errors, events) is drained afterwards.
 //!
-//! Where to look: `walk` for the order of everything, `route` for what routing decides, `defrag` and
-//! `pieces` for fragments, `host` for the ICMP errors this host sends.
+//! Where to look: `walk` for the order of everything, `route` for what routing decides, `defrag`
+//! and `pieces` for fragments, `host` for the ICMP errors this host sends.
 
 #![forbid(unsafe_code)]
 

@@ -2,9 +2,9 @@
 //!
 //! IPv6's hop-by-hop options are read on arrival, before any hook; IPv4's after PREROUTING, once it
 //! is known where the packet goes. Most mean nothing here. Those that contradict their lengths end
-//! the packet, as does an IPv4 source route (accept_source_route 0) and an IPv6 option that its upper
-//! bits forbid to overlook. What a router would write into options (routes, timestamps) is not written:
-//! PARITY.md. But what comes after the end of IPv4's options is zero from there on.
+//! the packet, as does an IPv4 source route (accept_source_route 0) and an IPv6 option that its
+//! upper bits forbid to overlook. What a router would write into options (routes, timestamps) is
+//! not written: PARITY.md. But what comes after the end of IPv4's options is zero from there on.
 //!
 //! Kernel counterpart: `ip_options_compile`, `ip6_parse_tlv`. Sources: RFC 791, 3.1; RFC 8200, 4.2;
 //! RFC 2675 (jumbograms); RFC 4942, 2.1.9.5 (padding).

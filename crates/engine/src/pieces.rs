@@ -1,7 +1,7 @@
 //! Fragments on the walk: put together where they come in, cut again where they leave.
 //!
-//! [`defrag`](crate::defrag) decides what belongs together and how a whole is cut; this is where the
-//! walk asks it.
+//! [`defrag`](crate::defrag) decides what belongs together and how a whole is cut; this is where
+//! the walk asks it.
 
 use stateward_conntrack::Instant;
 use stateward_wire::{Family, Packet};

@@ -224,7 +224,8 @@ impl Network {
         network
     }
 
-    /// A network without routing, whose interfaces have names alone; `own` are this host's addresses.
+    /// A network without routing, whose interfaces have names alone; `own` are this host's
+    /// addresses.
     pub fn transparent(names: Vec<String>, own: impl IntoIterator<Item = IpAddr>) -> Network {
         Network {
             interfaces: names.into_iter().map(Interface::named).collect(),
@@ -247,8 +248,8 @@ impl Network {
         &self.interfaces
     }
 
-    /// What the interfaces carry and ask for can be changed; their addresses count as they were when
-    /// the network was made.
+    /// What the interfaces carry and ask for can be changed; their addresses count as they were
+    /// when the network was made.
     pub fn interfaces_mut(&mut self) -> &mut [Interface] {
         &mut self.interfaces
     }
@@ -312,8 +313,8 @@ impl Network {
         }
     }
 
-    /// Where a packet to `to` goes that `port`'s packet is, or is answered with. A link-local address
-    /// says nothing without its link: it leaves where the packet came in, or not at all.
+    /// Where a packet to `to` goes that `port`'s packet is, or is answered with. A link-local
+    /// address says nothing without its link: it leaves where the packet came in, or not at all.
     pub(crate) fn route_back(&self, to: IpAddr, port: Port) -> Option<InterfaceId> {
         let routed = self.route(to);
         let link_local = matches!(to, IpAddr::V6(v6) if v6.is_unicast_link_local());
@@ -377,8 +378,8 @@ impl Network {
         }
     }
 
-    /// How long the pieces were at most in which a captured packet came in, if it is longer than its
-    /// link carries: then the network card put it together (GRO), or was left to cut it (TSO).
+    /// How long the pieces were at most in which a captured packet came in, if it is longer than
+    /// its link carries: then the network card put it together (GRO), or was left to cut it (TSO).
     #[inline]
     pub(crate) fn pieces_of_superpacket(&self, packet: &Packet<'_>, port: Port) -> Option<usize> {
         if self.routing == Routing::Off {
@@ -472,7 +473,8 @@ impl Network {
         if self.is_own(destination.into()) {
             return Decision::Input;
         }
-        // IPv6 looks for a route, and says that there is none, before it knows that it does not forward.
+        // IPv6 looks for a route, and says that there is none, before it knows that it does not
+        // forward.
         let Some(egress) = self.route_back(destination.into(), Port::Interface(ingress)) else {
             return Decision::Drop(RoutingDrop::NoRoute);
         };

@@ -1,10 +1,10 @@
 //! Source addresses of IPv4 packets: who may say what on which link (RFC 3704).
 //!
-//! A packet for this host, for all of a link, or on its way through is asked for its source when it is
-//! known where it goes, so that one without a route has another fate. By itself only this host's own
-//! addresses are refused (`accept_local` 0); with `rp_filter` the routes are asked, too: whether they
-//! lead back to the link that the packet came from (strict), or anywhere at all (loose). IPv6 is never
-//! asked. Kernel counterpart: `fib_validate_source`.
+//! A packet for this host, for all of a link, or on its way through is asked for its source when it
+//! is known where it goes, so that one without a route has another fate. By itself only this host's
+//! own addresses are refused (`accept_local` 0); with `rp_filter` the routes are asked, too:
+//! whether they lead back to the link that the packet came from (strict), or anywhere at all
+//! (loose). IPv6 is never asked. Kernel counterpart: `fib_validate_source`.
 
 use core::net::{IpAddr, Ipv4Addr};
 

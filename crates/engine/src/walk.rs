@@ -1,11 +1,11 @@
 //! The order of everything: what a packet meets between its arrival and its end.
 //!
 //! Each hook is a list of stages in the kernel's priority order. Before PREROUTING and OUTPUT, at
-//! −400, fragments are put together; the whole then walks in the stead of its last piece. A packet from outside goes through
-//! PREROUTING, is routed, and then through INPUT, or through FORWARD and POSTROUTING; one that this
-//! host makes through OUTPUT and POSTROUTING, and on through PREROUTING and INPUT if it is for this
-//! host itself, tracked once. A stage may end the walk; only a packet that reaches the last stage of
-//! INPUT or POSTROUTING leaves a connection behind.
+//! −400, fragments are put together; the whole then walks in the stead of its last piece. A packet
+//! from outside goes through PREROUTING, is routed, and then through INPUT, or through FORWARD and
+//! POSTROUTING; one that this host makes through OUTPUT and POSTROUTING, and on through PREROUTING
+//! and INPUT if it is for this host itself, tracked once. A stage may end the walk; only a packet
+//! that reaches the last stage of INPUT or POSTROUTING leaves a connection behind.
 
 use stateward_conntrack::{Approach, CtState, Flow, Hook as TrackHook, Instant, Tracked};
 use stateward_wire::edit::Edit;
@@ -107,8 +107,8 @@ pub(crate) struct End {
     why: Why,
 }
 
-/// The walk has ended before its end; the walker knows where and why, so that what is handed up from
-/// stage to stage fits a register.
+/// The walk has ended before its end; the walker knows where and why, so that what is handed up
+/// from stage to stage fits a register.
 #[derive(Clone, Copy)]
 pub(crate) struct Ended;
 
@@ -248,7 +248,8 @@ impl Engine {
         }
     }
 
-    /// Routing, for a packet that came in from outside. One that goes on has one hop less from here.
+    /// Routing, for a packet that came in from outside. One that goes on has one hop less from
+    /// here.
     #[inline(never)]
     fn route(
         &mut self,

@@ -2,9 +2,9 @@
 //!
 //! Random packets of few connections, so that they meet: TCP, UDP and pings over IPv4 and IPv6,
 //! datagrams in fragments, ICMP errors about them, packets cut short, packets of this host. Time
-//! jumps, so that connections and fragments expire within a burst, and sometimes goes back; the table
-//! is small, so that it fills up. The same packets one by one and in bursts of random sizes must give
-//! the same outcomes, bytes, events, packets of the engine's own, and table.
+//! jumps, so that connections and fragments expire within a burst, and sometimes goes back; the
+//! table is small, so that it fills up. The same packets one by one and in bursts of random sizes
+//! must give the same outcomes, bytes, events, packets of the engine's own, and table.
 
 #![allow(clippy::unwrap_used, reason = "a failed expectation is the test's own failure")]
 

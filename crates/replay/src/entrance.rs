@@ -2,14 +2,15 @@
 //!
 //! In this order, the first that knows decides:
 //!
-//! 1. the capture: the interface's name in pcapng, if the machine has such an interface (`local` and the
-//!    loopback are the machine itself), and the direction that pcapng and Linux cooked captures record;
+//! 1. the capture: the interface's name in pcapng, if the machine has such an interface (`local`
+//!    and the loopback are the machine itself), and the direction that pcapng and Linux cooked
+//!    captures record;
 //! 2. the user, who says by which interface the packets of a file came in (`--in`);
 //! 3. routing: the interface that leads back to the packet's source.
 //!
-//! A source address of the machine's own makes a packet local output, unless the capture says that it came
-//! in. Without routing the machine has whatever interfaces the captures name, and `eth0` for those that
-//! name none.
+//! A source address of the machine's own makes a packet local output, unless the capture says that
+//! it came in. Without routing the machine has whatever interfaces the captures name, and `eth0`
+//! for those that name none.
 
 use std::collections::HashMap;
 

@@ -42,8 +42,8 @@ impl Leaving {
         writer.finish().map_err(|error| naming(&file, error))
     }
 
-    /// The interface a packet left by. Where routing is off that is not known, and then the one it came
-    /// in by stands for it, without a direction.
+    /// The interface a packet left by. Where routing is off that is not known, and then the one it
+    /// came in by stands for it, without a direction.
     fn write(&mut self, left: &Left<'_>, came: &str, time: u64, length: usize) -> io::Result<()> {
         let interface = self.interface(left.dev.unwrap_or(came))?;
         let length = u32::try_from(length.max(left.bytes.len())).unwrap_or(u32::MAX);

@@ -7,7 +7,8 @@
 //! - [`capture`]: pcap and pcapng, plain or compressed, as a stream of IP packets;
 //! - [`merge`]: several captures as one stream in the order of time;
 //! - [`run`]: the loop, which hands each packet to the engine and what came of it to a sink;
-//! - [`entrance`]: where a packet entered the machine, and [`sighting`]: what left it and is no input;
+//! - [`entrance`]: where a packet entered the machine, and [`sighting`]: what left it and is no
+//!   input;
 //! - [`numbering`]: the connections' numbers;
 //! - [`text`] and [`trace`]: what came of it for people and for programs, [`describe`]: one packet,
 //!   one line, in tcpdump's manner;

@@ -1,8 +1,8 @@
 //! The machine that a replay stands in for: its settings and its network.
 //!
-//! With a configuration that describes interfaces, packets are routed as that machine would route them.
-//! Without, routing is off: there are only the interfaces that the captures name, everything transits, and
-//! the machine has no addresses but those the user says it has.
+//! With a configuration that describes interfaces, packets are routed as that machine would route
+//! them. Without, routing is off: there are only the interfaces that the captures name, everything
+//! transits, and the machine has no addresses but those the user says it has.
 
 mod ipv4_conf;
 
@@ -98,8 +98,8 @@ impl Machine {
         Ok(())
     }
 
-    /// An engine for this machine. Unfinished checksums are right: a capture may have been made on the
-    /// sending host.
+    /// An engine for this machine. Unfinished checksums are right: a capture may have been made on
+    /// the sending host.
     pub fn engine(mut self) -> engine::Engine {
         self.ipv4_conf.apply(&mut self.network);
         let tracker = stateward_conntrack::Config {

@@ -1,10 +1,11 @@
 //! Connection numbers: 1, 2, 3 … by first appearance, as the trace shows them.
 //!
-//! A number is drawn when a packet begins a connection and never used again, also if something drops
-//! that packet and the connection never gets into the table. Entries of the table are found by their
-//! [`ConnId`]; the number is let go when the entry's DESTROY has been told. Where connections report no
-//! events (`nf_conntrack_events = 0`), what has left the table is swept out when more than twice as many
-//! are known as there are entries, so that memory is bounded by the table either way.
+//! A number is drawn when a packet begins a connection and never used again, also if something
+//! drops that packet and the connection never gets into the table. Entries of the table are found
+//! by their [`ConnId`]; the number is let go when the entry's DESTROY has been told. Where
+//! connections report no events (`nf_conntrack_events = 0`), what has left the table is swept out
+//! when more than twice as many are known as there are entries, so that memory is bounded by the
+//! table either way.
 
 use std::collections::HashMap;
 

@@ -1,12 +1,13 @@
 //! The loop: merged captures → virtual clock → engine → sink.
 //!
-//! The clock is the packets'. Before each packet, what time alone brings about until then happens: entries
-//! expire in the order of their deadlines, and each is told with its deadline as its time. Behind the last
-//! packet the clock stands still, so that the final table is the one at that instant.
+//! The clock is the packets'. Before each packet, what time alone brings about until then happens:
+//! entries expire in the order of their deadlines, and each is told with its deadline as its time.
+//! Behind the last packet the clock stands still, so that the final table is the one at that
+//! instant.
 //!
-//! Two ways through the same packets give the same numbers. [`Replay::step`] takes one packet and tells a
-//! [`Sink`] all about it. [`Replay::burst`] takes as many as the engine takes at once, formats nothing and
-//! listens to no events; only the [`Summary`] is kept.
+//! Two ways through the same packets give the same numbers. [`Replay::step`] takes one packet and
+//! tells a [`Sink`] all about it. [`Replay::burst`] takes as many as the engine takes at once,
+//! formats nothing and listens to no events; only the [`Summary`] is kept.
 //!
 //! Memory is bounded by the table's, whatever the captures' length.
 
@@ -309,7 +310,8 @@ impl Replay {
         self.gate.summary.span.map_or(Instant::default(), |(_, last)| last)
     }
 
-    /// The connections in the table in the order of their numbers; without, if they were not numbered.
+    /// The connections in the table in the order of their numbers; without, if they were not
+    /// numbered.
     pub fn table(&self) -> Vec<(Option<u64>, ConnId)> {
         let numbered = |record: Record| (self.core.numbering.number(record.id), record.id);
         let mut all: Vec<_> = self.core.engine.tracker().dump().map(numbered).collect();

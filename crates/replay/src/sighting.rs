@@ -1,17 +1,17 @@
 //! Sightings: packets of a capture that are the machine's own output, recorded as they left.
 //!
-//! A capture on a router holds each forwarded packet twice. What the replay emits is noted here for a
-//! second; a packet recorded as outgoing that equals one of them is its sighting, and no input. Each
-//! emitted packet is sighted once at most.
+//! A capture on a router holds each forwarded packet twice. What the replay emits is noted here for
+//! a second; a packet recorded as outgoing that equals one of them is its sighting, and no input.
+//! Each emitted packet is sighted once at most.
 //!
-//! Where the capture does not say which way a packet went, the interfaces do. With routing, a sighting is
-//! recorded on the interface the packet left by (where that is known): a packet with exactly these bytes,
-//! TTL lowered, did not come in. Without, it is recorded on another interface than it came in by; and then
-//! nobody knows whether a router took one from the TTL, so that equal means equal but for TTL and IPv4
-//! header checksum.
+//! Where the capture does not say which way a packet went, the interfaces do. With routing, a
+//! sighting is recorded on the interface the packet left by (where that is known): a packet with
+//! exactly these bytes, TTL lowered, did not come in. Without, it is recorded on another interface
+//! than it came in by; and then nobody knows whether a router took one from the TTL, so that equal
+//! means equal but for TTL and IPv4 header checksum.
 //!
-//! What this host makes itself (ICMP errors) it names at random: there equal means equal but for the IPv4
-//! identification or the IPv6 flow label as well.
+//! What this host makes itself (ICMP errors) it names at random: there equal means equal but for
+//! the IPv4 identification or the IPv6 flow label as well.
 //!
 //! Bounds: 65,536 packets; beyond, the oldest are forgotten early.
 
@@ -167,7 +167,8 @@ impl Sightings {
     fn hash(&self, maker: Maker, bytes: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         let end = bytes.len();
-        // IPv4: identification at 4, TTL at 8, checksum at 10. IPv6: flow label at 1, hop limit at 7.
+        // IPv4: identification at 4, TTL at 8, checksum at 10. IPv6: flow label at 1, hop limit at
+        // 7.
         let known = match (maker, self.likeness, bytes.first().map(|first| first >> 4)) {
             (Maker::Host, _, Some(4)) => [0..4, 6..8, 9..10, 12..end],
             (Maker::Host, _, Some(6)) => [0..1, 4..7, 8..end, 0..0],

@@ -135,8 +135,8 @@ fn position(state: CtState) -> usize {
     }
 }
 
-/// Whether a packet's transport checksum was left to the sender's network card. The packet's bytes are
-/// summed only where the field looks like it.
+/// Whether a packet's transport checksum was left to the sender's network card. The packet's bytes
+/// are summed only where the field looks like it.
 #[inline]
 pub(crate) fn is_unfinished(bytes: &[u8]) -> bool {
     let Ok(packet) = Packet::parse_cut(bytes) else { return false };

@@ -6,10 +6,11 @@
 //! 20:58:22.000917 lan0  INVALID     -         forward  IP … length 0  | the sequence number 4711 is …
 //! ```
 //!
-//! Time, interface, state, connection, direction and verdict come first, because their widths are known;
-//! what may be of any length, the packet in tcpdump's manner and the reason behind a bar, comes last. So
-//! the columns stand below each other for addresses of every length and in every window. Times are UTC, and
-//! a line names the date where it changes. Colour repeats what the words say.
+//! Time, interface, state, connection, direction and verdict come first, because their widths are
+//! known; what may be of any length, the packet in tcpdump's manner and the reason behind a bar,
+//! comes last. So the columns stand below each other for addresses of every length and in every
+//! window. Times are UTC, and a line names the date where it changes. Colour repeats what the words
+//! say.
 
 mod report;
 
@@ -208,8 +209,8 @@ impl fmt::Display for Date {
     }
 }
 
-/// Year, month and day of the Gregorian calendar, counted in eras of 400 years that begin in March, so
-/// that the leap day is the last day of a year (Howard Hinnant, `civil_from_days`).
+/// Year, month and day of the Gregorian calendar, counted in eras of 400 years that begin in March,
+/// so that the leap day is the last day of a year (Howard Hinnant, `civil_from_days`).
 fn civil(day: u64) -> (u64, u64, u64) {
     const ERA: u64 = 146_097;
     let day = day + 719_468;

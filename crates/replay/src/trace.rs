@@ -1,12 +1,12 @@
 //! The trace: one JSON object a line, for programs.
 //!
-//! The types are the contract's records; what a field means stands there. A record borrows what it shows,
-//! is written once, and nothing is gathered for it: lists are walked, numbers and bytes are printed straight
-//! into the output.
+//! The types are the contract's records; what a field means stands there. A record borrows what it
+//! shows, is written once, and nothing is gathered for it: lists are walked, numbers and bytes are
+//! printed straight into the output.
 //!
-//! Beyond the contract a packet says which `frame` of its capture it is, as Wireshark counts, and of several
-//! captures which `capture`; the end says what the summary says. What leaves the machine by time alone (an
-//! ICMP error for fragments that never came together) is a line of type `out`.
+//! Beyond the contract a packet says which `frame` of its capture it is, as Wireshark counts, and
+//! of several captures which `capture`; the end says what the summary says. What leaves the machine
+//! by time alone (an ICMP error for fragments that never came together) is a line of type `out`.
 
 mod event;
 

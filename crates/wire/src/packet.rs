@@ -132,8 +132,8 @@ impl<'a> Packet<'a> {
         Self::parse_from(bytes, Origin::Capture)
     }
 
-    /// What nearly every packet is: whole IPv4, without options and not a fragment. `None` is for the
-    /// doors above to judge; what this reads, each of them reads alike.
+    /// What nearly every packet is: whole IPv4, without options and not a fragment. `None` is for
+    /// the doors above to judge; what this reads, each of them reads alike.
     #[inline(always)]
     pub fn parse_plain(bytes: &'a [u8]) -> Option<Self> {
         const FIXED: usize = size_of::<Ipv4Header>();

@@ -261,7 +261,8 @@ pub(crate) struct Chunk {
     length: u8,
 }
 
-/// Where the initial sequence numbers of a side are: near the end of the numbers, so that they wrap.
+/// Where the initial sequence numbers of a side are: near the end of the numbers, so that they
+/// wrap.
 const FORTH: u32 = 0xffff_f000;
 const BACK: u32 = 0x0000_1000;
 

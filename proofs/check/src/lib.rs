@@ -8,8 +8,8 @@
 //! release of Rust gives it.
 //!
 //! Functions are known by the name section. So the module must be neither stripped nor optimised:
-//! inlined, a stand-in leaves nothing to see. [`Report::has_function`] lets a caller demand that what
-//! is proved about is there at all.
+//! inlined, a stand-in leaves nothing to see. [`Report::has_function`] lets a caller demand that
+//! what is proved about is there at all.
 
 use wasmparser::{KnownCustom, Name, Parser, Payload};
 

@@ -1,10 +1,10 @@
 //! The engine, driven through every part of it from two exported functions.
 //!
-//! Built for `wasm32-unknown-unknown` this is a module without a host: were there a clock, a socket,
-//! a file, a thread or a random number anywhere in the core, it would have to be imported, or would
-//! stand in the module as a function of std's that fails when it is called. `check` looks for both,
-//! then runs the module without any host and compares [`drive`]'s digest with that of this machine:
-//! the same packets, times and seed give the same results on 32 bits and on 64.
+//! Built for `wasm32-unknown-unknown` this is a module without a host: were there a clock, a
+//! socket, a file, a thread or a random number anywhere in the core, it would have to be imported,
+//! or would stand in the module as a function of std's that fails when it is called. `check` looks
+//! for both, then runs the module without any host and compares [`drive`]'s digest with that of
+//! this machine: the same packets, times and seed give the same results on 32 bits and on 64.
 //!
 //! Nothing of the core may be dropped by the linker for not being used. So [`drive`] meets every
 //! protocol in both families, fragments, routing and its errors, bursts, timeouts, a full table,

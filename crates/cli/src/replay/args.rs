@@ -11,8 +11,8 @@ use crate::output::When;
 
 /// Show what connection tracking makes of every packet of a capture
 ///
-/// Reads pcap and pcapng files, plain or compressed with gzip or zstd; several are merged by time. Time is
-/// the capture's own.
+/// Reads pcap and pcapng files, plain or compressed with gzip or zstd; several are merged by time.
+/// Time is the capture's own.
 ///
 /// Without a configuration routing is off: every packet passes, whatever its addresses.
 #[derive(Args, Clone, Debug)]
@@ -58,12 +58,13 @@ pub(crate) struct ReplayArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) expectations: bool,
 
-    /// The final table and expectations, as /proc/net/nf_conntrack and nf_conntrack_expect show them
+    /// The final table and expectations, as /proc/net/nf_conntrack and nf_conntrack_expect show
+    /// them
     #[arg(long, help_heading = "Output")]
     pub(crate) proc: bool,
 
-    /// Write what left the machine to a pcapng file, each packet with a comment; `-` writes to standard
-    /// output, and what is printed goes to standard error
+    /// Write what left the machine to a pcapng file, each packet with a comment; `-` writes to
+    /// standard output, and what is printed goes to standard error
     #[arg(long, short, value_name = "OUT.pcapng", value_hint = ValueHint::FilePath, help_heading = "Output")]
     pub(crate) write: Option<String>,
 
@@ -147,8 +148,8 @@ pub(crate) struct Source<'a> {
 }
 
 impl ReplayArgs {
-    /// The captures in the order they were named. `--in` says where a capture's packets came in; one
-    /// that is not named otherwise is added by it.
+    /// The captures in the order they were named. `--in` says where a capture's packets came in;
+    /// one that is not named otherwise is added by it.
     pub(crate) fn sources(&self) -> Vec<Source<'_>> {
         let interface = |file: &str| {
             let given = self.input.iter().find(|given| given.file == file);

@@ -1,8 +1,8 @@
 //! `net.ipv4.conf.NAME.…`: what interfaces ask of IPv4 sources.
 //!
-//! A value stands under an interface's name, under `default` for those that have none of their own, and
-//! under `all`, beside which the interface's own still counts: for `rp_filter` the greater holds, for
-//! `accept_local` either.
+//! A value stands under an interface's name, under `default` for those that have none of their own,
+//! and under `all`, beside which the interface's own still counts: for `rp_filter` the greater
+//! holds, for `accept_local` either.
 
 use std::collections::BTreeMap;
 

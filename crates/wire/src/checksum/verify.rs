@@ -24,8 +24,8 @@ pub enum Verification {
     Unverifiable,
 }
 
-/// Whether the checksum of a whole TCP segment or UDP datagram sums up: nearly every one does. Where it
-/// does not, [`verify_transport`] says what there is to be said.
+/// Whether the checksum of a whole TCP segment or UDP datagram sums up: nearly every one does.
+/// Where it does not, [`verify_transport`] says what there is to be said.
 pub fn is_good(packet: &Packet<'_>, protocol: u8) -> bool {
     let l4 = packet.l4();
     l4.len() == packet.l4_length()
@@ -61,7 +61,8 @@ pub fn verify_transport(packet: &Packet<'_>, protocol: u8) -> Verification {
             Some(header) => internet(l4, header.checksum.get(), pseudo),
             None => Verification::Bad,
         },
-        // Linux sums the IP header along, which is neither here nor there but for a message of zeroes.
+        // Linux sums the IP header along, which is neither here nor there but for a message of
+        // zeroes.
         protocol::ICMP => {
             let sum = Sum::of(l4);
             good_if(l4.len() >= size_of::<IcmpHeader>() && (sums_up(sum) || sum.fold() == 0))

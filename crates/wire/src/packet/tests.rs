@@ -214,8 +214,8 @@ fn a_payload_length_of_zero_before_hop_by_hop_options_means_all_bytes() {
     assert_eq!(Packet::parse(&bytes).unwrap().l4_length(), 4);
 }
 
-/// Every header that differs from a good one in one byte, its checksum kept or made right, with bytes
-/// missing and beyond.
+/// Every header that differs from a good one in one byte, its checksum kept or made right, with
+/// bytes missing and beyond.
 #[test]
 fn what_is_plain_every_door_reads_alike() {
     let same = |one: &Packet<'_>, other: &Packet<'_>| {
