@@ -2,7 +2,9 @@
 
 pub mod addrtype;
 pub mod comment;
+pub mod connlimit;
 pub mod conntrack;
+pub mod hashlimit;
 pub mod hl;
 pub mod icmp;
 pub mod icmp6;
@@ -14,9 +16,12 @@ pub mod mark;
 pub mod multiport;
 pub mod owner;
 pub mod pkttype;
+pub mod recent;
 pub mod state;
+pub mod string;
 pub mod tcp;
 pub mod tcpmss;
+pub mod time;
 pub mod ttl;
 pub mod udp;
 
@@ -27,8 +32,12 @@ crate::extension::extensions! {
         Addrtype(addrtype::Addrtype),
         /// `-m comment`
         Comment(comment::Comment),
+        /// `-m connlimit`
+        Connlimit(connlimit::Connlimit),
         /// `-m conntrack`
         Conntrack(conntrack::Conntrack),
+        /// `-m hashlimit`
+        Hashlimit(hashlimit::Hashlimit),
         /// `-m hl`
         Hl(hl::Hl),
         /// `-m icmp`
@@ -51,12 +60,18 @@ crate::extension::extensions! {
         Owner(owner::Owner),
         /// `-m pkttype`
         Pkttype(pkttype::Pkttype),
+        /// `-m recent`
+        Recent(recent::Recent),
         /// `-m state`
         State(state::State),
+        /// `-m string`
+        StringMatch(string::StringMatch),
         /// `-m tcp`
         Tcp(tcp::Tcp),
         /// `-m tcpmss`
         Tcpmss(tcpmss::Tcpmss),
+        /// `-m time`
+        Time(time::Time),
         /// `-m ttl`
         Ttl(ttl::Ttl),
         /// `-m udp`

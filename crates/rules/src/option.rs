@@ -82,7 +82,6 @@ pub(crate) enum Need {
     Mandatory,
 }
 
-#[allow(dead_code, reason = "the extensions that follow need them")]
 impl OptionSpec {
     /// An option that a word follows.
     pub(crate) const fn value(name: &'static str) -> Self {
@@ -184,7 +183,6 @@ pub struct Masked {
     pub mask: u32,
 }
 
-#[allow(dead_code, reason = "the extensions that follow need them")]
 impl Given<'_> {
     /// The family of the rules.
     pub(crate) fn family(&self) -> Family {
@@ -305,16 +303,22 @@ impl Given<'_> {
             None => (self.text, None),
         };
         let whole = address::mask(self.family(), 128);
-        // For IPv4 no length is too long here: all beyond 32 mean the whole address.
-        let is_v4 = self.family() == Family::V4;
-        let beyond = |length: &str| number::whole(length, u32::MAX.into()).filter(|_| is_v4);
-        let beyond = |length: &str| beyond(length).map(|_| whole);
-        let mask = length.map(|length| {
-            let mask = address::written_mask(self.family(), length).or_else(|| beyond(length));
-            mask.ok_or_else(|| self.bad().hint(format!("`{length}` is no mask")))
-        });
-        let mask = mask.transpose()?.unwrap_or(whole);
+        let mask = length.map(|length| self.mask_of(length)).transpose()?.unwrap_or(whole);
         Ok(Network { address: self.host_of(host)?, mask })
+    }
+
+    /// A mask as a length or as an address.
+    pub(crate) fn mask(&self) -> Result<IpAddr, Refusal> {
+        self.mask_of(self.text)
+    }
+
+    /// For IPv4 no length is too long here: all beyond 32 mean the whole address.
+    fn mask_of(&self, text: &str) -> Result<IpAddr, Refusal> {
+        let is_v4 = self.family() == Family::V4;
+        let beyond = || number::whole(text, u32::MAX.into()).filter(|_| is_v4);
+        let beyond = || beyond().map(|_| address::mask(self.family(), 128));
+        let mask = address::written_mask(self.family(), text).or_else(beyond);
+        mask.ok_or_else(|| self.bad().hint(format!("`{text}` is no mask")))
     }
 
     fn host_of(&self, text: &str) -> Result<IpAddr, Refusal> {

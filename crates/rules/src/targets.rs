@@ -1,5 +1,6 @@
 //! All target extensions: one file each, one line each here. How to add one stands in the crate's essay.
 
+pub mod ct;
 pub mod dnat;
 pub mod hl;
 pub mod log;
@@ -7,6 +8,7 @@ pub mod mark;
 pub mod masquerade;
 pub mod nat;
 pub mod netmap;
+pub mod notrack;
 pub mod redirect;
 pub mod reject;
 pub mod snat;
@@ -16,6 +18,8 @@ pub mod ttl;
 crate::extension::extensions! {
     /// A target extension with its options.
     Extension at crate::evaluate::Acting {
+        /// `-j CT`
+        Ct(ct::Ct),
         /// `-j DNAT`
         Dnat(dnat::Dnat),
         /// `-j HL`
@@ -28,6 +32,8 @@ crate::extension::extensions! {
         Masquerade(masquerade::Masquerade),
         /// `-j NETMAP`
         Netmap(netmap::Netmap),
+        /// `-j NOTRACK`
+        Notrack(notrack::Notrack),
         /// `-j REDIRECT`
         Redirect(redirect::Redirect),
         /// `-j REJECT`

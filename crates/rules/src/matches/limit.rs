@@ -86,21 +86,23 @@ pub(crate) fn rate(text: &str) -> Result<u32, Refusal> {
         let refusal = Refusal::new(format!("bad rate `{text}`"));
         refusal.hint("a number, and perhaps /second, /minute, /hour or /day")
     };
-    let (number, factor) = match text.split_once('/') {
-        Some((number, unit)) => (number, unit_of(unit).ok_or_else(bad)?),
-        None => (text, 1),
-    };
-    let number = atoi(number);
+    let (number, factor) = number_and_unit(text).ok_or_else(bad)?;
     if number == 0 {
         return Err(bad());
     }
-    // A negative number is a very large one.
-    let number = number as u32;
     if number / factor > SECOND {
         let refusal = Refusal::new(format!("rate `{text}` is too fast"));
         return Err(refusal.hint(format!("at most {SECOND} a second")));
     }
     Ok((u64::from(SECOND) * u64::from(factor) / u64::from(number)) as u32)
+}
+
+/// A negative number is a very large one; the unit is told by its seconds.
+pub(crate) fn number_and_unit(text: &str) -> Option<(u32, u32)> {
+    match text.split_once('/') {
+        Some((number, unit)) => Some((atoi(number) as u32, unit_of(unit)?)),
+        None => Some((atoi(text) as u32, 1)),
+    }
 }
 
 fn unit_of(unit: &str) -> Option<u32> {
