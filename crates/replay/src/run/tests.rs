@@ -292,3 +292,39 @@ fn a_superpacket_is_a_whole_packet() {
     while replay.burst() {}
     assert_eq!(replay.summary().superpackets, 2);
 }
+
+/// Keeps what left by time alone.
+#[derive(Default)]
+struct Later(Vec<Vec<u8>>);
+
+impl Sink for Later {
+    fn packet(&mut self, _: &Step<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn meanwhile(&mut self, meanwhile: &Meanwhile<'_>) -> io::Result<()> {
+        self.0.extend(meanwhile.out.iter().map(|left| left.bytes.to_vec()));
+        Ok(())
+    }
+}
+
+#[test]
+fn what_left_by_time_alone_is_sighted_in_bursts_too() {
+    let mut piece = udp(1, 64);
+    piece[6] = 0x20;
+    piece[16..20].copy_from_slice(&[192, 0, 2, 254]);
+    piece[10..12].fill(0);
+    let alone = [(1, 0, Some(INBOUND), piece), (40, 0, Some(INBOUND), udp(2, 64))];
+    let mut later = Later::default();
+    let mut first = replay(router(), &[two_sided(&alone)]);
+    while first.step(&mut later).unwrap() {}
+    let [error] = <[_; 1]>::try_from(later.0).unwrap();
+
+    let [piece, other] = alone;
+    let capture = [two_sided(&[piece, (31, 0, Some(OUTBOUND), error), other])];
+    let (mut steps, mut bursts) = (replay(router(), &capture), replay(router(), &capture));
+    while steps.step(&mut Notes::default()).unwrap() {}
+    while bursts.burst() {}
+    assert_eq!(steps.summary().verdicts.seen, 1);
+    assert_eq!(bursts.summary().verdicts, steps.summary().verdicts);
+}
