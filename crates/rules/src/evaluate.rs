@@ -346,7 +346,11 @@ impl Rule {
         };
         Self {
             header: rule.header.clone(),
-            matches: rule.matches.iter().map(|one| (one.clone(), Own::of(one))).collect(),
+            matches: rule
+                .matches
+                .iter()
+                .map(|one| (one.clone(), Own::of(one, rule.position)))
+                .collect(),
             goal,
             counters: rule.counters,
             unconditional: rule.matches.is_empty()
@@ -424,4 +428,4 @@ impl Counters {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

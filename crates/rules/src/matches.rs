@@ -2,8 +2,13 @@
 
 pub mod addrtype;
 pub mod comment;
+pub mod connbytes;
+pub mod connlabel;
 pub mod connlimit;
+pub mod connmark;
 pub mod conntrack;
+pub mod dscp;
+pub mod ecn;
 pub mod hashlimit;
 pub mod hl;
 pub mod icmp;
@@ -16,12 +21,15 @@ pub mod mark;
 pub mod multiport;
 pub mod owner;
 pub mod pkttype;
+pub mod quota;
 pub mod recent;
 pub mod state;
+pub mod statistic;
 pub mod string;
 pub mod tcp;
 pub mod tcpmss;
 pub mod time;
+pub mod tos;
 pub mod ttl;
 pub mod udp;
 
@@ -32,10 +40,20 @@ crate::extension::extensions! {
         Addrtype(addrtype::Addrtype),
         /// `-m comment`
         Comment(comment::Comment),
+        /// `-m connbytes`
+        Connbytes(connbytes::Connbytes),
+        /// `-m connlabel`
+        Connlabel(connlabel::Connlabel),
         /// `-m connlimit`
         Connlimit(connlimit::Connlimit),
+        /// `-m connmark`
+        Connmark(connmark::Connmark),
         /// `-m conntrack`
         Conntrack(conntrack::Conntrack),
+        /// `-m dscp`
+        Dscp(dscp::Dscp),
+        /// `-m ecn`
+        Ecn(ecn::Ecn),
         /// `-m hashlimit`
         Hashlimit(hashlimit::Hashlimit),
         /// `-m hl`
@@ -60,10 +78,14 @@ crate::extension::extensions! {
         Owner(owner::Owner),
         /// `-m pkttype`
         Pkttype(pkttype::Pkttype),
+        /// `-m quota`
+        Quota(quota::Quota),
         /// `-m recent`
         Recent(recent::Recent),
         /// `-m state`
         State(state::State),
+        /// `-m statistic`
+        Statistic(statistic::Statistic),
         /// `-m string`
         StringMatch(string::StringMatch),
         /// `-m tcp`
@@ -72,6 +94,8 @@ crate::extension::extensions! {
         Tcpmss(tcpmss::Tcpmss),
         /// `-m time`
         Time(time::Time),
+        /// `-m tos`
+        Tos(tos::Tos),
         /// `-m ttl`
         Ttl(ttl::Ttl),
         /// `-m udp`

@@ -4,6 +4,8 @@
 
 use crate::matches::Match;
 use crate::matches::limit::Bucket;
+use crate::matches::statistic::{Chance, Mode};
+use crate::source::Position;
 
 /// What one match of one rule remembers.
 #[derive(Clone, Debug, Default)]
@@ -13,13 +15,24 @@ pub(crate) enum Own {
     Nothing,
     /// `limit`'s credit.
     Bucket(Bucket),
+    /// How many bytes of `quota` are left.
+    Bytes(u64),
+    /// How many packets `statistic` has counted.
+    Counted(u32),
+    /// What `statistic` chooses by.
+    Chance(Chance),
 }
 
 impl Own {
-    /// What a match begins with.
-    pub(crate) fn of(one: &Match) -> Self {
+    /// What a match of the rule at `position` begins with.
+    pub(crate) fn of(one: &Match, position: Position) -> Self {
         match one {
             Match::Limit(limit) => Self::Bucket(limit.bucket()),
+            Match::Quota(quota) => Self::Bytes(quota.bytes.value),
+            Match::Statistic(statistic) => match statistic.mode {
+                Mode::Nth => Self::Counted(statistic.counted()),
+                Mode::Random => Self::Chance(Chance::of_rule(position.line.into())),
+            },
             _ => Self::Nothing,
         }
     }

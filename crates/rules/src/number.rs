@@ -1,26 +1,18 @@
-//! Numbers as C's `strtoul` with base 0 reads them, which is how iptables reads every number: blanks and
-//! a sign before it, `0x` for hexadecimal, a leading `0` for octal. `-1` is the largest number there is,
-//! so that it passes where 64 bits may and is out of range everywhere else.
+//! Numbers as iptables reads every number: with C's `strtoul` and base 0, so with blanks and a plus sign
+//! before it, `0x` for hexadecimal, a leading `0` for octal. A minus sign is refused, and what does not
+//! fit into 64 bits.
 
 /// The number that `text` begins with, and what follows it.
 pub(crate) fn prefix(text: &str) -> Option<(u64, &str)> {
     let body = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
-    let (negative, body) = match body.strip_prefix(['+', '-']) {
-        Some(rest) => (body.starts_with('-'), rest),
-        None => (false, body),
-    };
+    let body = body.strip_prefix('+').unwrap_or(body);
     let (radix, digits) = radix(body);
     let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
     let (number, rest) = digits.split_at(end);
     if number.is_empty() {
         return None;
     }
-    // What does not fit is the largest number, whatever its sign.
-    let value = match u64::from_str_radix(number, radix) {
-        Ok(value) if negative => value.wrapping_neg(),
-        Ok(value) => value,
-        Err(_) => u64::MAX,
-    };
+    let value = u64::from_str_radix(number, radix).ok()?;
     Some((value, rest))
 }
 
@@ -30,6 +22,42 @@ pub(crate) fn whole(text: &str, maximum: u64) -> Option<u64> {
         Some((value, "")) if value <= maximum => Some(value),
         _ => None,
     }
+}
+
+/// All of `text` as a number with a point, as C's `strtod` reads it.
+pub(crate) fn real(text: &str) -> Option<f64> {
+    let body = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    let (negative, body) = match body.strip_prefix(['+', '-']) {
+        Some(rest) => (body.starts_with('-'), rest),
+        None => (false, body),
+    };
+    if body.starts_with(['+', '-']) {
+        return None;
+    }
+    let hexadecimal = body.strip_prefix("0x").or_else(|| body.strip_prefix("0X"));
+    let value = match hexadecimal {
+        Some(digits) => hexadecimal_real(digits)?,
+        None => body.parse::<f64>().ok()?,
+    };
+    Some(if negative { -value } else { value })
+}
+
+/// `DIGITS[.DIGITS][pEXPONENT]`, a power of 2.
+fn hexadecimal_real(text: &str) -> Option<f64> {
+    let (digits, exponent) = match text.split_once(['p', 'P']) {
+        Some((digits, exponent)) => (digits, exponent.parse::<i32>().ok()?),
+        None => (text, 0),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && part.is_empty() {
+        return None;
+    }
+    let mut value = 0.0;
+    for digit in whole.chars().chain(part.chars()) {
+        value = value * 16.0 + f64::from(digit.to_digit(16)?);
+    }
+    let places = i32::try_from(part.len()).ok()?;
+    Some(value * 2f64.powi(exponent.saturating_sub(places.saturating_mul(4))))
 }
 
 fn radix(body: &str) -> (u32, &str) {
@@ -51,9 +79,22 @@ mod tests {
         assert_eq!(whole("010", 100), Some(8));
         assert_eq!(whole(" +7", 100), Some(7));
         assert_eq!(whole("0", 100), Some(0));
-        assert_eq!(whole("-1", u64::MAX), Some(u64::MAX));
+        assert_eq!(whole("0xffffffffffffffff", u64::MAX), Some(u64::MAX));
+        assert_eq!(whole("-1", u64::MAX), None);
         for refused in ["08", "0x", "", "-", "x", "7 ", "101", "-1"] {
             assert_eq!(whole(refused, 100), None, "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_with_a_point() {
+        for (text, value) in [("0.5", 0.5), (" .5", 0.5), ("5e-1", 0.5), ("0x1.8p-2", 0.375)] {
+            assert_eq!(real(text), Some(value));
+        }
+        assert_eq!(real("-0x2"), Some(-2.0));
+        assert!(real("nan").is_some_and(f64::is_nan));
+        for refused in ["", "x", "0.5x", "0x", "+-1", "1p2", "0x1p"] {
+            assert_eq!(real(refused), None, "{refused:?}");
         }
     }
 
@@ -61,6 +102,6 @@ mod tests {
     fn a_prefix_keeps_the_rest() {
         assert_eq!(prefix("5:6"), Some((5, ":6")));
         assert_eq!(prefix("0x"), Some((0, "x")));
-        assert_eq!(prefix("99999999999999999999"), Some((u64::MAX, "")));
+        assert_eq!(prefix("18446744073709551616"), None);
     }
 }

@@ -1,7 +1,10 @@
 //! All target extensions: one file each, one line each here. How to add one stands in the crate's essay.
 
+pub mod connmark;
 pub mod ct;
 pub mod dnat;
+pub mod dscp;
+pub mod ecn;
 pub mod hl;
 pub mod log;
 pub mod mark;
@@ -13,15 +16,22 @@ pub mod redirect;
 pub mod reject;
 pub mod snat;
 pub mod tcpmss;
+pub mod tos;
 pub mod ttl;
 
 crate::extension::extensions! {
     /// A target extension with its options.
     Extension at crate::evaluate::Acting {
+        /// `-j CONNMARK`
+        Connmark(connmark::Connmark),
         /// `-j CT`
         Ct(ct::Ct),
         /// `-j DNAT`
         Dnat(dnat::Dnat),
+        /// `-j DSCP`
+        Dscp(dscp::Dscp),
+        /// `-j ECN`
+        Ecn(ecn::Ecn),
         /// `-j HL`
         Hl(hl::Hl),
         /// `-j LOG`
@@ -42,6 +52,8 @@ crate::extension::extensions! {
         Snat(snat::Snat),
         /// `-j TCPMSS`
         Tcpmss(tcpmss::Tcpmss),
+        /// `-j TOS`
+        Tos(tos::Tos),
         /// `-j TTL`
         Ttl(ttl::Ttl),
     }

@@ -1,6 +1,6 @@
 //! The walk against what the running kernel's TRACE and counters showed for the same rules.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stateward_conntrack::{CtState, Instant};
 use stateward_wire::edit::Edit;
@@ -13,7 +13,7 @@ use crate::targets::reject::Reject;
 use crate::{ShowCounters, Source};
 
 /// A packet on its own.
-struct Alone {
+pub(crate) struct Alone {
     bytes: Vec<u8>,
     state: Option<CtState>,
     mark: u32,
@@ -30,9 +30,58 @@ impl Alone {
         Self { bytes, state: Some(CtState::New), mark: 0, now, passed, logged, rejected: 0 }
     }
 
-    fn udp(port: u16) -> Self {
+    pub(crate) fn udp(port: u16) -> Self {
         let end = |last, port| (IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)), port);
         Self::new(compose::udp(end(1, 4000), end(2, port), b"1234"))
+    }
+
+    /// Any protocol's header and what follows it, from 192.0.2.1 or 2001:db8::1 to the next address.
+    pub(crate) fn of(family: Family, protocol: u8, upper: &[u8]) -> Self {
+        let end = |last| match family {
+            Family::V4 => IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
+            Family::V6 => IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last.into())),
+        };
+        Self::new(compose::ip(end(1), end(2), protocol, upper))
+    }
+
+    /// UDP from port 4000, in IPv4 and in IPv6.
+    pub(crate) fn udp_of(family: Family, port: u16) -> Self {
+        let [high, low] = port.to_be_bytes();
+        Self::of(family, 17, &[0x0f, 0xa0, high, low, 0, 8, 0, 0])
+    }
+
+    /// A TCP header from port 4000, no flag of which is set.
+    pub(crate) fn tcp_of(family: Family, port: u16) -> Self {
+        let [high, low] = port.to_be_bytes();
+        let mut header = [0; 20];
+        header[..4].copy_from_slice(&[0x0f, 0xa0, high, low]);
+        header[12] = 0x50;
+        Self::of(family, 6, &header)
+    }
+
+    /// The byte that was called type of service, or the traffic class.
+    pub(crate) fn set_tos(&mut self, tos: u8) {
+        if self.bytes[0] >> 4 == 6 {
+            self.bytes[0] = 0x60 | tos >> 4;
+            self.bytes[1] = tos << 4;
+            return;
+        }
+        self.bytes[1] = tos;
+        self.sum_up();
+    }
+
+    /// Makes the first bytes behind the addresses true again.
+    pub(crate) fn sum_up(&mut self) {
+        let header = &mut self.bytes[..20];
+        header[10..12].copy_from_slice(&[0, 0]);
+        let sum = stateward_wire::checksum::of(header).to_be_bytes();
+        header[10..12].copy_from_slice(&sum);
+    }
+
+    /// A byte of the header behind the network header.
+    pub(crate) fn upper(&mut self, at: usize) -> &mut u8 {
+        let network = if self.bytes[0] >> 4 == 6 { 40 } else { 20 };
+        &mut self.bytes[network + at]
     }
 }
 
@@ -88,6 +137,32 @@ impl Context for Alone {
 fn rules(text: &str) -> ValidRuleset {
     let source = Source::new("rules.v4", text);
     restore(&source, Family::V4, RestoreOptions::default()).unwrap()
+}
+
+/// Whether a packet of FORWARD meets what stands behind `-A FORWARD`; `None` if it ends there (hotdrop).
+pub(crate) fn met(rule: &str, packet: &mut Alone) -> Option<bool> {
+    met_by(&mut asked_for(rule, packet.packet().unwrap().family()), packet)
+}
+
+/// The same for packets one after the other.
+pub(crate) fn met_in_turn(rule: &str, packets: impl IntoIterator<Item = Alone>) -> Vec<bool> {
+    let mut linear = asked_for(rule, Family::V4);
+    packets.into_iter().map(|mut packet| met_by(&mut linear, &mut packet).unwrap()).collect()
+}
+
+fn asked_for(rule: &str, family: Family) -> Linear {
+    let text = format!("*filter\n-A FORWARD {rule} -j DROP\nCOMMIT\n");
+    let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
+    Linear::new(&rules.unwrap())
+}
+
+fn met_by(linear: &mut Linear, packet: &mut Alone) -> Option<bool> {
+    packet.passed.clear();
+    let Said { verdict, .. } = linear.ask(TableName::Filter, Hook::Forward, packet);
+    match (verdict, packet.passed.is_empty()) {
+        (ChainVerdict::Drop, true) => None,
+        (verdict, _) => Some(verdict == ChainVerdict::Drop),
+    }
 }
 
 /// Filter rules, a packet in FORWARD: verdict and path.
@@ -185,10 +260,7 @@ fn a_cut_header_ends_the_packet_whatever_follows() {
     let mut packet = Alone::udp(53);
     packet.bytes.truncate(24);
     packet.bytes[3] = 24;
-    let header = &mut packet.bytes[..20];
-    header[10..12].copy_from_slice(&[0, 0]);
-    let sum = stateward_wire::checksum::of(header).to_be_bytes();
-    header[10..12].copy_from_slice(&sum);
+    packet.sum_up();
     let text = "-A FORWARD -p udp -m udp --dport 1 -j ACCEPT\n-A FORWARD -j ACCEPT\n";
     let (verdict, path) = forward(text, &mut packet);
     assert_eq!((verdict, path.len()), (ChainVerdict::Drop, 0));

@@ -182,7 +182,7 @@ impl Matching for Limit {
         const TICK: u64 = 1_000_000_000 / HZ as u64;
         match memory.own {
             Own::Bucket(bucket) => Ok(self.take(bucket, view.context.now().0 / TICK)),
-            Own::Nothing => Ok(false),
+            _ => Ok(false),
         }
     }
 }
