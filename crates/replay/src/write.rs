@@ -228,8 +228,13 @@ impl Pending {
             let path = directory.join(hidden);
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(file) => {
-                    let opened = file.try_clone()?;
-                    return Ok((Self { file, path, target }, opened));
+                    let pending = Self { file, path, target };
+                    let opened = pending.file.try_clone()?;
+                    // Who may not read the old one may not read the new one.
+                    if let Ok(known) = fs::metadata(&pending.target) {
+                        opened.set_permissions(known.permissions())?;
+                    }
+                    return Ok((pending, opened));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists && attempt < NAMES => {
                     attempt += 1;

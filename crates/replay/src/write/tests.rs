@@ -119,6 +119,18 @@ fn links_are_followed_and_devices_are_not_replaced() {
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
 }
 
+#[cfg(unix)]
+#[test]
+fn who_could_not_read_a_file_cannot_read_what_takes_its_place() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("out.pcapng");
+    fs::write(&path, "before").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    write(&path).finish().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
 #[test]
 fn where_nothing_can_be_made_there_is_an_error() {
     assert!(Writer::create("/nonexistent/out.pcapng").is_err());
