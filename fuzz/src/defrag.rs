@@ -8,6 +8,8 @@ use stateward_conntrack::{Instant, NANOS_PER_SECOND, Span};
 use stateward_engine::defrag::{Cut, Defrag, Limits, Outcome, Place, Reassembled, Side, cut};
 use stateward_wire::{Family, Packet, compose, protocol};
 
+use crate::repair;
+
 /// More than the longest packet that a queue can cost, with its bookkeeping.
 const ONE_PACKET: u64 = 200_000;
 
@@ -206,16 +208,4 @@ impl Piece {
             Piece::Raw(ref bytes) => bytes.clone(),
         }
     }
-}
-
-/// Makes an IPv4 header checksum right.
-fn repair(bytes: &mut [u8]) {
-    let length = usize::from(bytes.first().copied().unwrap_or_default() & 15) * 4;
-    let is_v4 = bytes.first().is_some_and(|first| first >> 4 == 4);
-    let Some(header) = bytes.get_mut(..length).filter(|header| is_v4 && header.len() >= 20) else {
-        return;
-    };
-    header[10..12].fill(0);
-    let sum = stateward_wire::checksum::of(header);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }

@@ -10,6 +10,7 @@ use stateward_wire::{Packet, TcpFlags, checksum, protocol};
 
 use super::Wait;
 use super::machine::Door;
+use crate::repair;
 
 /// What happens.
 #[derive(Debug, Arbitrary)]
@@ -469,18 +470,6 @@ impl Damage {
         }
         bytes
     }
-}
-
-/// Makes an IPv4 header checksum right.
-fn repair(bytes: &mut [u8]) {
-    let length = usize::from(bytes.first().copied().unwrap_or_default() & 15) * 4;
-    let is_v4 = bytes.first().is_some_and(|first| first >> 4 == 4);
-    let Some(header) = bytes.get_mut(..length).filter(|header| is_v4 && header.len() >= 20) else {
-        return;
-    };
-    header[10..12].fill(0);
-    let sum = checksum::of(header);
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
 }
 
 /// States as length what is there.
