@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use stateward_rules::lint::lint;
 use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::shell::{Script, script};
 use stateward_rules::{Diagnostic, ShowCounters, Source, ValidRuleset};
@@ -22,6 +23,9 @@ pub(crate) struct RulesArgs {
 #[derive(Subcommand, Debug)]
 enum RulesCommand {
     /// Say everything that is wrong with files of rules
+    ///
+    /// Errors are what iptables or the kernel refuses; warnings what they take and nobody wants: rules that
+    /// no packet reaches, chains that nothing leads to, connections that lock themselves out.
     ///
     /// Exits with 0 if iptables takes all of them, with 1 if it refuses one.
     Check {
@@ -68,11 +72,19 @@ fn check(language: &Language, files: &[PathBuf]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     for file in files {
         let text = read(file)?;
-        if let Err(diagnostics) = load(language, ShowCounters::No, file, &text) {
-            for diagnostic in &diagnostics {
-                writeln!(out, "{diagnostic}").map_err(Failure::output)?;
+        let name = file.display().to_string();
+        let found = match load(language, ShowCounters::No, file, &text) {
+            Err(diagnostics) => {
+                refused.push(counted(diagnostics.len(), file));
+                diagnostics
             }
-            refused.push(counted(diagnostics.len(), file));
+            Ok(rules) => {
+                let source = Source::new(&name, &text);
+                rules.iter().flat_map(|rules| lint(&source, rules)).collect()
+            }
+        };
+        for diagnostic in &found {
+            writeln!(out, "{diagnostic}").map_err(Failure::output)?;
         }
     }
     out.flush().map_err(Failure::output)?;

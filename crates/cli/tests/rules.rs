@@ -45,7 +45,12 @@ fn everything_that_is_wrong() {
 
 #[test]
 fn nothing_is_wrong() {
-    prints("rules check good.v4 good.v6 firewall.sh", Data::text(""));
+    prints("rules check good.v6", Data::text(""));
+}
+
+#[test]
+fn what_iptables_takes_and_nobody_wants() {
+    prints("rules check good.v4 firewall.sh careless.v4", file!["snapshots/rules-warnings.txt"]);
 }
 
 #[test]

@@ -46,6 +46,7 @@ mod diagnostic;
 mod evaluate;
 mod extension;
 mod getopt;
+pub mod lint;
 pub mod matches;
 mod memory;
 mod number;

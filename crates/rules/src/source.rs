@@ -39,6 +39,11 @@ impl<'a> Source<'a> {
         self.diagnostic(place, Severity::Error(refuser), message, hint)
     }
 
+    /// A warning about a whole line.
+    pub(crate) fn warning(&self, line: u32, message: String, hint: Option<String>) -> Diagnostic {
+        self.diagnostic(self.whole(line), Severity::Warning, message, hint)
+    }
+
     /// A refusal by the kernel of what stands in a line.
     pub(crate) fn refused(&self, line: u32, message: String, hint: Option<String>) -> Diagnostic {
         self.diagnostic(self.whole(line), Severity::Error(Refuser::Table), message, hint)

@@ -1,0 +1,84 @@
+//! What was probably meant by a word that cannot be read.
+
+use super::State;
+use crate::getopt::Step;
+use crate::option::Refusal;
+use crate::rule::Header;
+
+impl State<'_> {
+    pub(super) fn stray(&self, word: &str) -> Refusal {
+        let refusal = Refusal::new(format!("`{word}` belongs to no option"));
+        let before = self.begin.checked_sub(1);
+        match before {
+            Some(_)
+                if self.source.is_some_and(|(_, text)| text == "!")
+                    || self.destination.is_some_and(|(_, text)| text == "!")
+                    || self.reader_before_is_negation() =>
+            {
+                refusal.hint("write the `!` before the option")
+            }
+            _ if word.starts_with('*') => refusal.hint("a table ends with a line COMMIT"),
+            _ if word.trim_end() == "COMMIT" => {
+                refusal.hint("a line that is COMMIT and nothing else, with an end of line")
+            }
+            _ if word.starts_with(['–', '—']) => {
+                refusal.hint("this is a dash: write `-` or `--`")
+            }
+            _ => refusal,
+        }
+    }
+
+    fn reader_before_is_negation(&self) -> bool {
+        let interfaces = [&self.header.input, &self.header.output];
+        interfaces.into_iter().flatten().any(|test| test.value.covers("!"))
+    }
+
+    pub(super) fn unknown(&self, step: Step<'_>) -> Refusal {
+        let word = self.reader.last();
+        if matches!(step, Step::NoArgument) {
+            return Refusal::new(format!("`{word}` needs a word behind it"));
+        }
+        let refusal = Refusal::new(format!("unknown option `{word}`"));
+        let name = word.trim_start_matches('-');
+        let name = name.split_once('=').map_or(name, |(name, _)| name);
+        match hint_for(name, &self.header) {
+            Some(hint) => refusal.hint(hint),
+            None => refusal,
+        }
+    }
+}
+
+/// What was meant by an option that nothing here knows.
+fn hint_for(name: &str, header: &Header) -> Option<String> {
+    let ports = ["dport", "sport", "destination-port", "source-port"];
+    if ports.contains(&name) {
+        return Some(match header.protocol.value {
+            0 => "add `-p tcp` or `-p udp` before it".to_owned(),
+            _ => "ports are for `-p tcp`, `-p udp` and the like".to_owned(),
+        });
+    }
+    let known: &[(&[&str], &str)] = &[
+        (&["dports", "sports", "ports"], "add `-m multiport` before it"),
+        (&["icmp-type"], "add `-p icmp` before it"),
+        (&["icmpv6-type"], "add `-p icmpv6` before it"),
+        (&["syn", "tcp-flags", "tcp-option"], "add `-p tcp` before it"),
+        (&["state"], "add `-m state` before it"),
+        (&["ctstate", "ctstatus", "ctdir"], "add `-m conntrack` before it"),
+        (&["limit", "limit-burst"], "add `-m limit` before it"),
+        (&["comment"], "add `-m comment` before it"),
+        (&["reject-with"], "add `-j REJECT` before it"),
+        (&["log-prefix", "log-level"], "add `-j LOG` before it"),
+        (&["to-destination"], "add `-j DNAT` before it"),
+        (&["to-source"], "add `-j SNAT` before it"),
+        (&["to-ports", "to-port"], "add `-j REDIRECT` or `-j MASQUERADE` before it"),
+        (&["set-mark", "set-xmark"], "add `-j MARK` before it"),
+        (&["src-range", "dst-range"], "add `-m iprange` before it"),
+        (&["src-type", "dst-type"], "add `-m addrtype` before it"),
+        (&["mac-source"], "add `-m mac` before it"),
+        (&["uid-owner", "gid-owner"], "add `-m owner` before it"),
+        (&["match-set"], "add `-m set` before it"),
+        (&["clamp-mss-to-pmtu", "set-mss"], "add `-j TCPMSS` before it"),
+    ];
+    let found = known.iter().find(|(names, _)| names.contains(&name));
+    found.map(|(_, hint)| (*hint).to_owned())
+}
