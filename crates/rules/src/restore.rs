@@ -314,6 +314,21 @@ fn with_counters(mut command: Command, given: Option<(&str, &str)>) -> Result<Co
     Err(Refusal::new(format!("counters do not go with `-{letter}`")))
 }
 
+/// What iptables inhibits in table nat; the policy of a line with a `:` it does not.
+fn drops(action: &Action) -> bool {
+    match action {
+        Action::Append(_, draft)
+        | Action::Insert(_, _, draft)
+        | Action::Replace(_, _, draft)
+        | Action::Delete(_, draft)
+        | Action::Check(_, draft) => {
+            draft.target.as_ref().is_some_and(|target| target.name == "DROP")
+        }
+        Action::Policy { policy, .. } => policy == "DROP",
+        _ => false,
+    }
+}
+
 /// Does to the table what the command says.
 pub(crate) fn execute(
     table: &mut Table,
@@ -321,6 +336,11 @@ pub(crate) fn execute(
     position: Position,
 ) -> Result<(), (Option<usize>, Refusal)> {
     let plain = |refusal| (None, refusal);
+    if table.name == TableName::Nat && drops(&action) {
+        let refusal =
+            Refusal::new("table nat does not drop: packets of known connections pass it by");
+        return Err(plain(refusal.hint("drop in filter")));
+    }
     match action {
         Action::Append(chain, draft) => {
             let rules = table.rules(draft, position)?;

@@ -227,4 +227,12 @@ const FILES: &[Steps] = &[
     &[("", "*nat\n:PREROUTING DROP\n:POSTROUTING DROP\n:OUTPUT ACCEPT\nCOMMIT\n*security\nCOMMIT\n*raw\nCOMMIT\n")],
     &[("--table filter", "*nat\n:PREROUTING DROP\nCOMMIT\n")],
     &[("--table filter", "*filter\n:FORWARD DROP\nCOMMIT\n*nat\nfoo")],
+    &[("", "*nat\n-A PREROUTING -j DROP\nCOMMIT\n")],
+    &[("", "*nat\n-A nochain -j DROP\nCOMMIT\n")],
+    &[("", "*nat\n-A PREROUTING -g DROP\nCOMMIT\n")],
+    &[("", "*nat\n-D PREROUTING -j DROP\nCOMMIT\n")],
+    &[("", "*nat\n-P PREROUTING DROP\nCOMMIT\n")],
+    &[("", "*nat\n-P PREROUTING ACCEPT\n:OUTPUT DROP\nCOMMIT\n")],
+    &[("", "*nat\n-A PREROUTING -j REJECT\nCOMMIT\n")],
+    &[("", "*nat\n-A PREROUTING -j DROP -o eth0\nCOMMIT\n")],
 ];

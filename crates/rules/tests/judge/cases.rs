@@ -131,8 +131,7 @@ impl CaseFile {
 
     /// Several options at once, chosen by a seed.
     fn combinations(&self, family: Family) -> Vec<String> {
-        let seed = std::env::var("STATEWARD_SEED").ok().and_then(|seed| seed.parse().ok());
-        let mut random = Random(seed.unwrap_or(1) * 2 + u64::from(family.number()));
+        let mut random = Random(seed().wrapping_mul(2).wrapping_add(family.number().into()));
         let mut lines = Vec::new();
         if self.options.len() < 2 {
             return lines;
@@ -208,11 +207,17 @@ fn one_option(begin: &str, option: &str, values: &[String], tail: &str) -> Vec<S
     lines
 }
 
+/// From which number the combinations are made.
+pub(crate) fn seed() -> u64 {
+    let given = std::env::var("STATEWARD_SEED").ok().and_then(|seed| seed.parse().ok());
+    given.unwrap_or(1)
+}
+
 /// A small generator: the same seed gives the same cases everywhere.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut value = self.0;
         value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -220,7 +225,7 @@ impl Random {
         ((value ^ (value >> 31)) % bound as u64) as usize
     }
 
-    fn choose<'a, T>(&mut self, from: &'a [T]) -> &'a T {
+    pub(crate) fn choose<'a, T>(&mut self, from: &'a [T]) -> &'a T {
         &from[self.below(from.len())]
     }
 }
