@@ -130,6 +130,14 @@ impl Table {
         Some(slot)
     }
 
+    /// Starts fetching the counters of an entry.
+    #[inline]
+    pub(crate) fn prefetch_counters(&self, slot: u32) {
+        if let Some(counters) = self.counters.get(slot as usize) {
+            prefetch(counters);
+        }
+    }
+
     /// The entry in a slot, if it has the packet's tuple, whose key is known: what is in the table under
     /// a tuple is there once, so that this finds what the index would lead to, or nothing.
     #[inline]

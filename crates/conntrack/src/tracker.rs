@@ -195,7 +195,11 @@ impl Tracker {
     /// Second step of [`Tracker::approach`]: the entry itself.
     #[inline]
     pub fn approach_entry(&self, approach: &mut Approach) {
-        approach.fetched = self.table.prefetch_entry(approach.place).unwrap_or(NONE);
+        let Some(slot) = self.table.prefetch_entry(approach.place) else { return };
+        approach.fetched = slot;
+        if self.sysctls.acct {
+            self.table.prefetch_counters(slot);
+        }
     }
 
     /// Classifies a packet: see the module's essay.
