@@ -14,7 +14,9 @@ pub(crate) enum Region<T: 'static> {
 }
 
 impl<T: FromBytes + IntoBytes + KnownLayout + 'static> Region<T> {
-    /// Memory from the allocator. Pages that are never touched stay with the system.
+    /// Memory from the allocator. What is aligned to a cache line, entries and index, the standard
+    /// library zeroes by hand, so that all of it is resident at once; of an [`Arena`] over mapped
+    /// pages, and of the rest, only what is used.
     pub(crate) fn zeroed(length: usize) -> Region<T> {
         match <[T]>::new_box_zeroed_with_elems(length) {
             Ok(slice) => Region::Owned(slice),

@@ -4,7 +4,8 @@
 //! the same slot, so that IPv4 without accounting does not pay for them; what few connections have
 //! (labels, timestamps, a helper, a master, translated IPv6 addresses) is an [`Extra`]. IPv4 takes
 //! slots from the low end and IPv6 from the high end, so that the side slabs stay dense. All of it is
-//! sized once from nf_conntrack_max; pages nobody has touched stay with the system.
+//! sized once from nf_conntrack_max; of memory that the caller maps and lends, only what is used becomes
+//! resident.
 //!
 //! Life of a connection: [`Unconfirmed`], owned by its packet and freely editable → `insert` →
 //! an entry whose tuples nobody can change → `unlink`, the only way out, whatever the cause.
