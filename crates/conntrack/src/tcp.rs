@@ -106,7 +106,7 @@ pub(crate) fn steady(
 }
 
 /// One segment of a connection, or of one that would be.
-#[inline(never)]
+#[inline]
 pub(crate) fn packet(
     track: &mut TcpTrack,
     context: &L4Context<'_>,
@@ -218,6 +218,7 @@ fn invalid(
 }
 
 /// The segment is believed: the new state and its timeout.
+#[inline(always)]
 fn settle(
     track: &mut TcpTrack,
     context: &L4Context<'_>,

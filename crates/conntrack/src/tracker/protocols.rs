@@ -103,6 +103,7 @@ pub(super) fn steady(
 }
 
 /// Hands a packet to its protocol.
+#[inline(always)]
 pub(super) fn l4_packet(
     entry: &mut Entry,
     context: &L4Context<'_>,
