@@ -117,20 +117,39 @@ impl Side<'_> {
 
 /// An engine between the kernel driver's two interfaces.
 fn engine(settings: &Settings, secret: u64) -> Engine {
+    /// A dialogue has no more connections, and a small table is soon made.
+    const SMALL: u32 = 4096;
+    /// So large that hardly ever one connection is another's neighbour, as in the kernel.
+    const LARGE: u32 = 1 << 20;
+    let sysctls = sysctls(settings);
+    let max = if settings.is_full() { LARGE } else { SMALL };
+    let tracker = stateward_conntrack::Config {
+        sysctls: Sysctls { max, ..sysctls.clone() },
+        seed: [secret, 0],
+        ..Default::default()
+    };
+    let network = network(settings);
+    let mut engine = Engine::new(Config { tracker, network, ..Config::default() });
+    *engine.tracker_mut().sysctls_mut() = sysctls;
+    engine.tracker_mut().set_listening(true);
+    engine
+}
+
+/// The kernel driver's, and what the settings say.
+fn sysctls(settings: &Settings) -> Sysctls {
     let mut sysctls = Sysctls {
         acct: true,
         events: EventMode::Always,
         log_invalid: ALL_PROTOCOLS,
         ..Sysctls::default()
     };
-    for (name, value) in settings.sysctls.iter().filter(|(name, _)| name != "max") {
+    for (name, value) in &settings.sysctls {
         set(&mut sysctls, name, *value);
     }
-    let max = settings.sysctls.iter().find(|(name, _)| name == "max");
-    if max.is_some() {
-        // So large that hardly ever one connection is another's neighbour, as in the kernel.
-        sysctls.max = 1 << 20;
-    }
+    sysctls
+}
+
+fn network(settings: &Settings) -> Network {
     let interface = |name: &str, addresses: [&str; 2], mtu| Interface {
         name: name.to_owned(),
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
@@ -149,14 +168,7 @@ fn engine(settings: &Settings, secret: u64) -> Engine {
         routes.clear();
     }
     let routing = if settings.host { Routing::Host } else { Routing::Forwarding };
-    let network = Network::new(interfaces, &routes, routing);
-    let tracker = stateward_conntrack::Config { sysctls, seed: [secret, 0], ..Default::default() };
-    let mut engine = Engine::new(Config { tracker, network, ..Config::default() });
-    engine.tracker_mut().set_listening(true);
-    if let Some((name, value)) = max {
-        set(engine.tracker_mut().sysctls_mut(), name, *value);
-    }
-    engine
+    Network::new(interfaces, &routes, routing)
 }
 
 /// Whether the kernel says why a packet is INVALID when it is told to for this protocol alone.
