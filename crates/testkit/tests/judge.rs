@@ -12,6 +12,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use testkit::dialogue::Plan;
@@ -64,6 +65,31 @@ fn what_once_differed_is_equal() {
     assert!(failures.is_empty(), "{failures}");
 }
 
+/// Connections that expire while nothing is said, several dialogues at a time: most of it is waiting.
+#[test]
+fn dialogues_in_which_connections_expire_are_equal() {
+    const AT_ONCE: u64 = 6;
+    /// Dialogues of each seed are numbered from it on.
+    const APART: u64 = 1_000_000;
+    if !kernel_is_there() {
+        return;
+    }
+    let time = Duration::from_secs(number("STATEWARD_JUDGE_SECONDS", 20).min(30));
+    let seed = number("STATEWARD_JUDGE_SEED", 1);
+    let plan = Plan { expiry: true, packets: 60, ..Plan::default() };
+    let campaigns = (1..=AT_ONCE).map(|n| {
+        let plan = plan.clone();
+        thread::spawn(move || {
+            let mut campaign = Campaign::new(plan, seed + n * APART).expect("a namespace");
+            campaign.run(Until::Time(time), |_| {}).unwrap();
+            failures(&campaign)
+        })
+    });
+    let campaigns: Vec<_> = campaigns.collect();
+    let failures: String = campaigns.into_iter().map(|one| one.join().unwrap()).collect();
+    assert!(failures.is_empty(), "{failures}");
+}
+
 #[test]
 fn random_dialogues_are_equal() {
     if !kernel_is_there() {
@@ -76,13 +102,19 @@ fn random_dialogues_are_equal() {
     let coverage = campaign.coverage();
     println!("{coverage}{campaign}");
     coverage.gaps().iter().for_each(|gap| println!("too few: {gap}"));
-    let mut failures = String::new();
+    let mut failures = failures(&campaign);
     if coverage.packets() >= LONG_RUN {
         failures.extend(coverage.untouched().iter().map(|gap| format!("untouched: {gap}\n")));
     }
+    assert!(failures.is_empty(), "{failures}{campaign}");
+}
+
+/// What differed, which is also left in `cases`.
+fn failures(campaign: &Campaign) -> String {
+    let mut failures = String::new();
     for (kind, finding) in campaign.found() {
         fs::write(cases().join(finding.name()).with_extension("txt"), finding.case()).unwrap();
         failures += &format!("seeds {:?}: {kind}\n{}\n", finding.seeds, finding.case());
     }
-    assert!(failures.is_empty(), "{failures}{campaign}");
+    failures
 }

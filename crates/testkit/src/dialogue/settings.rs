@@ -45,6 +45,9 @@ const TIMEOUTS: [(&str, u64); 26] = [
     ("frag6_timeout", 60),
 ];
 
+/// What the whole machine shares.
+const SHARED: [&str; 3] = ["max", "buckets", "expect_max"];
+
 impl Settings {
     /// Half of the time the defaults (with accounting and events, as the judge needs to see
     /// anything), else anything a machine may be set to.
@@ -134,9 +137,11 @@ impl Settings {
         (name.to_owned(), random.pick([100, 500, usual.max(40)]))
     }
 
-    /// So short that connections expire in the dialogue's pauses.
+    /// So short that connections expire in the dialogue's pauses; and nothing for which all others
+    /// would have to wait.
     pub(super) fn draw_short_timeouts(&mut self, random: &mut Random) {
-        self.sysctls.retain(|(name, _)| !TIMEOUTS.iter().any(|(timeout, _)| timeout == name));
+        let timeout = |name: &str| TIMEOUTS.iter().any(|(timeout, _)| *timeout == name);
+        self.sysctls.retain(|(name, _)| !timeout(name) && !SHARED.contains(&name.as_str()));
         for (name, _) in TIMEOUTS {
             self.set(name, random.pick([1, 2, 3]));
         }

@@ -2,9 +2,10 @@
 //!
 //! Delta debugging (Zeller 2002): what comes after the difference goes first, then whole flows, then
 //! ever smaller runs of packets, then the settings one by one. Every attempt is held before the judge
-//! again, so the number of attempts is bounded.
+//! again, so their number is bounded, and so is the time: dialogues with pauses take long.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::Judge;
 use super::compare::Difference;
@@ -12,6 +13,8 @@ use crate::dialogue::Dialogue;
 
 /// Attempts at most.
 const ATTEMPTS: usize = 400;
+/// When the last attempt begins, at most.
+const TIME: Duration = Duration::from_secs(60);
 
 /// A dialogue made short, and how its sides still differ.
 pub struct Shrunk {
@@ -25,6 +28,7 @@ struct Shrinker<'a> {
     judge: &'a mut Judge,
     best: Shrunk,
     left: usize,
+    begun: Instant,
 }
 
 /// Shortens a dialogue on which the sides differ like this.
@@ -34,7 +38,7 @@ pub(super) fn shrink(
     difference: &Difference,
 ) -> io::Result<Shrunk> {
     let best = Shrunk { dialogue: dialogue.clone(), difference: difference.clone() };
-    let mut shrinker = Shrinker { judge, best, left: ATTEMPTS };
+    let mut shrinker = Shrinker { judge, best, left: ATTEMPTS, begun: Instant::now() };
     shrinker.cut_tail()?;
     shrinker.drop_flows()?;
     shrinker.drop_runs()?;
@@ -45,7 +49,8 @@ pub(super) fn shrink(
 impl Shrinker<'_> {
     /// Holds a shorter dialogue; keeps it if the same difference is there.
     fn attempt(&mut self, dialogue: Dialogue) -> io::Result<bool> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(false) };
+        let left = self.left.checked_sub(1).filter(|_| self.begun.elapsed() < TIME);
+        let Some(left) = left else { return Ok(false) };
         self.left = left;
         let found = self.judge.hold(&dialogue)?;
         let kind = self.best.difference.kind();
