@@ -366,8 +366,7 @@ impl<'a> Scene<'a> {
         if multicast && (from == Port::Local || self.host) {
             return;
         }
-        // A socket takes the address of nobody for its own host's.
-        if from == Port::Local && (bytes.len() > MTU || packet.destination.is_unspecified()) {
+        if from == Port::Local && (bytes.len() > MTU || !world::is_reachable(packet.destination)) {
             return;
         }
         self.memory.add(from, &bytes);
