@@ -303,8 +303,9 @@ impl Given<'_> {
             None => (self.text, None),
         };
         let whole = address::mask(self.family(), 128);
+        let address = self.host_of(host)?;
         let mask = length.map(|length| self.mask_of(length)).transpose()?.unwrap_or(whole);
-        Ok(Network { address: self.host_of(host)?, mask })
+        Ok(Network { address, mask })
     }
 
     /// A mask as a length or as an address.

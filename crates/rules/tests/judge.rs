@@ -33,6 +33,7 @@ mod iptables;
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Mutex;
 
 use cases::{Case, CaseFile};
 use iptables::{Iptables, Outcome};
@@ -42,23 +43,47 @@ use stateward_wire::Family;
 
 #[test]
 fn every_option_as_the_installed_iptables_takes_it() {
-    let Some(mut judge) = Iptables::start() else { return };
-    let mut report = String::new();
-    let mut compared = 0;
-    for file in CaseFile::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases")) {
-        for missing in file.missing_options(&mut judge) {
-            writeln!(report, "{}: --help lists --{missing}, but no case has it", file.name)
-                .unwrap();
-        }
-        for family in file.families.clone() {
-            let cases = file.cases(family);
-            compared += cases.len();
-            compare(&mut judge, &file, &cases, &mut report);
-        }
+    if Iptables::start().is_none() {
+        return;
     }
+    let files = CaseFile::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases"));
+    let files = Mutex::new(files);
+    let told = Mutex::new((0, String::new()));
+    let workers = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    // Each in a namespace of its own.
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                let mut judge = Iptables::start().unwrap();
+                let next = || files.lock().unwrap().pop();
+                while let Some(file) = next() {
+                    let (compared, report) = judged(&mut judge, &file);
+                    let mut told = told.lock().unwrap();
+                    told.0 += compared;
+                    told.1 += &report;
+                }
+            });
+        }
+    });
+    let (compared, report) = told.into_inner().unwrap();
     println!("{compared} cases compared with iptables");
     let differences = report.lines().count();
     assert!(report.is_empty(), "{differences} differences in {compared} cases:\n{report}");
+}
+
+/// How many cases a file has, and what differs.
+fn judged(judge: &mut Iptables, file: &CaseFile) -> (usize, String) {
+    let mut report = String::new();
+    let mut compared = 0;
+    for missing in file.missing_options(judge) {
+        writeln!(report, "{}: --help lists --{missing}, but no case has it", file.name).unwrap();
+    }
+    for family in file.families.clone() {
+        let cases = file.cases(family);
+        compared += cases.len();
+        compare(judge, file, &cases, &mut report);
+    }
+    (compared, report)
 }
 
 /// What we make of a file: the table printed, or the first refusal.

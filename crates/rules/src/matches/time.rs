@@ -241,9 +241,12 @@ fn week_days(text: &str) -> Result<u8, Refusal> {
 
 fn week_day(word: &str) -> Result<u8, Refusal> {
     let bad = |why: &str| Refusal::new(format!("`{word}` is {why}")).hint("Mon to Sun, or 1 to 7");
+    // What is no day of this week is lost.
+    if word.strip_prefix('-').is_some_and(|day| number::whole(day, u64::MAX).is_some()) {
+        return Ok(0);
+    }
     match number::whole(word, u64::MAX) {
         Some(0) => return Err(bad("no day: the week begins with Monday, 1")),
-        // Days after Sunday are lost.
         Some(day) => {
             return Ok(u32::try_from(day).map_or(0, |day| 1u8.checked_shl(day).unwrap_or(0)));
         }

@@ -1,5 +1,6 @@
 //! Files of cases, and the cases that are made of them.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::Path;
 
@@ -117,7 +118,12 @@ impl CaseFile {
             }
         }
         lines.extend(self.combinations(family));
-        lines.retain(|line| !line.trim().is_empty());
+        // The same line in other words of blanks is the same case.
+        let mut seen = HashSet::new();
+        lines.retain(|line| {
+            let words: Vec<_> = line.split(' ').filter(|word| !word.is_empty()).collect();
+            !words.is_empty() && seen.insert(words.join(" "))
+        });
         let case = |line: String| Case {
             family,
             line: match line.starts_with("-A ") {
