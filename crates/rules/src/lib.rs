@@ -45,6 +45,7 @@ mod context;
 mod diagnostic;
 mod evaluate;
 mod extension;
+mod extension_headers;
 mod getopt;
 pub mod lint;
 pub mod matches;

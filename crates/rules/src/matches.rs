@@ -1,28 +1,48 @@
 //! All matches: one file each, one line each here. How to add one stands in the crate's essay.
 
 pub mod addrtype;
+pub mod ah;
+pub mod ah6;
+pub mod cgroup;
 pub mod comment;
 pub mod connbytes;
 pub mod connlabel;
 pub mod connlimit;
 pub mod connmark;
 pub mod conntrack;
+pub mod dccp;
 pub mod dscp;
+pub mod dst;
 pub mod ecn;
+pub mod esp;
+pub mod eui64;
+pub mod frag;
 pub mod hashlimit;
+pub mod hbh;
+pub mod helper;
 pub mod hl;
 pub mod icmp;
 pub mod icmp6;
+pub mod ipcomp;
 pub mod iprange;
+pub mod ipv6header;
 pub mod length;
 pub mod limit;
 pub mod mac;
 pub mod mark;
+pub mod mh;
 pub mod multiport;
+pub mod options6;
 pub mod owner;
+pub mod physdev;
 pub mod pkttype;
+pub mod policy;
 pub mod quota;
 pub mod recent;
+pub mod rpfilter;
+pub mod rt;
+pub mod sctp;
+pub mod socket;
 pub mod state;
 pub mod statistic;
 pub mod string;
@@ -38,6 +58,12 @@ crate::extension::extensions! {
     Match at crate::evaluate::Matching {
         /// `-m addrtype`
         Addrtype(addrtype::Addrtype),
+        /// `-m ah`
+        Ah(ah::Ah),
+        /// `-m ah`
+        Ah6(ah6::Ah6),
+        /// `-m cgroup`
+        Cgroup(cgroup::Cgroup),
         /// `-m comment`
         Comment(comment::Comment),
         /// `-m connbytes`
@@ -50,20 +76,38 @@ crate::extension::extensions! {
         Connmark(connmark::Connmark),
         /// `-m conntrack`
         Conntrack(conntrack::Conntrack),
+        /// `-m dccp`
+        Dccp(dccp::Dccp),
         /// `-m dscp`
         Dscp(dscp::Dscp),
+        /// `-m dst`
+        Dst(dst::Dst),
         /// `-m ecn`
         Ecn(ecn::Ecn),
+        /// `-m esp`
+        Esp(esp::Esp),
+        /// `-m eui64`
+        Eui64(eui64::Eui64),
+        /// `-m frag`
+        Frag(frag::Frag),
         /// `-m hashlimit`
         Hashlimit(hashlimit::Hashlimit),
+        /// `-m hbh`
+        Hbh(hbh::Hbh),
+        /// `-m helper`
+        Helper(helper::Helper),
         /// `-m hl`
         Hl(hl::Hl),
         /// `-m icmp`
         Icmp(icmp::Icmp),
         /// `-m icmp6`
         Icmp6(icmp6::Icmp6),
+        /// `-m ipcomp`
+        Ipcomp(ipcomp::Ipcomp),
         /// `-m iprange`
         Iprange(iprange::Iprange),
+        /// `-m ipv6header`
+        Ipv6header(ipv6header::Ipv6header),
         /// `-m length`
         Length(length::Length),
         /// `-m limit`
@@ -72,16 +116,30 @@ crate::extension::extensions! {
         Mac(mac::Mac),
         /// `-m mark`
         Mark(mark::Mark),
+        /// `-m mh`
+        Mh(mh::Mh),
         /// `-m multiport`
         Multiport(multiport::Multiport),
         /// `-m owner`
         Owner(owner::Owner),
+        /// `-m physdev`
+        Physdev(physdev::Physdev),
         /// `-m pkttype`
         Pkttype(pkttype::Pkttype),
+        /// `-m policy`
+        Policy(policy::Policy),
         /// `-m quota`
         Quota(quota::Quota),
         /// `-m recent`
         Recent(recent::Recent),
+        /// `-m rpfilter`
+        Rpfilter(rpfilter::Rpfilter),
+        /// `-m rt`
+        Rt(rt::Rt),
+        /// `-m sctp`
+        Sctp(sctp::Sctp),
+        /// `-m socket`
+        Socket(socket::Socket),
         /// `-m state`
         State(state::State),
         /// `-m statistic`

@@ -24,6 +24,17 @@ pub(crate) fn whole(text: &str, maximum: u64) -> Option<u64> {
     }
 }
 
+/// All of `text` as C alone reads it: a minus sign turns the number around.
+pub(crate) fn wrapping(text: &str) -> Option<u64> {
+    let body = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
+    match body.strip_prefix('-') {
+        Some(digits) if digits.starts_with(|c: char| c.is_ascii_digit()) => {
+            whole(digits, u64::MAX).map(u64::wrapping_neg)
+        }
+        _ => whole(body, u64::MAX),
+    }
+}
+
 /// All of `text` as a number with a point, as C's `strtod` reads it.
 pub(crate) fn real(text: &str) -> Option<f64> {
     let body = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);

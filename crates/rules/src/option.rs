@@ -286,9 +286,9 @@ impl Given<'_> {
         }
     }
 
-    /// A protocol by number or name, in either case.
+    /// A protocol by number or name.
     pub(crate) fn protocol(&self) -> Result<u8, Refusal> {
-        protocol::parse(&self.text.to_lowercase())
+        protocol::parse(self.text)
     }
 
     /// An address in digits.

@@ -15,6 +15,7 @@ use crate::{ShowCounters, Source};
 /// A packet on its own.
 pub(crate) struct Alone {
     bytes: Vec<u8>,
+    link_header: Option<[u8; 14]>,
     state: Option<CtState>,
     mark: u32,
     now: Instant,
@@ -27,7 +28,16 @@ impl Alone {
     fn new(bytes: Vec<u8>) -> Self {
         let (passed, logged) = (Vec::new(), Vec::new());
         let now = Instant::from_secs(1);
-        Self { bytes, state: Some(CtState::New), mark: 0, now, passed, logged, rejected: 0 }
+        Self {
+            bytes,
+            link_header: None,
+            state: Some(CtState::New),
+            mark: 0,
+            now,
+            passed,
+            logged,
+            rejected: 0,
+        }
     }
 
     pub(crate) fn udp(port: u16) -> Self {
@@ -78,6 +88,16 @@ impl Alone {
         header[10..12].copy_from_slice(&sum);
     }
 
+    /// The last eight bytes of an IPv6 packet's source address.
+    pub(crate) fn set_source_end(&mut self, end: [u8; 8]) {
+        self.bytes[16..24].copy_from_slice(&end);
+    }
+
+    /// The Ethernet header it came with.
+    pub(crate) fn set_link_header(&mut self, header: [u8; 14]) {
+        self.link_header = Some(header);
+    }
+
     /// A byte of the header behind the network header.
     pub(crate) fn upper(&mut self, at: usize) -> &mut u8 {
         let network = if self.bytes[0] >> 4 == 6 { 40 } else { 20 };
@@ -100,7 +120,7 @@ impl Context for Alone {
         "wan0"
     }
     fn link_header(&self) -> Option<&[u8; 14]> {
-        None
+        self.link_header.as_ref()
     }
     fn now(&self) -> Instant {
         self.now

@@ -251,7 +251,7 @@ impl Extension for Conntrack {
 }
 
 /// The whole address and its mask, unless that is the whole address or not contiguous.
-fn save_address(save: &mut Save, name: &str, network: &Test<Network>) {
+pub(crate) fn save_address(save: &mut Save, name: &str, network: &Test<Network>) {
     let Network { address, .. } = network.value;
     let longest = if address.is_ipv4() { 32 } else { 128 };
     save.inverted(network.inverted).option(name, Shown(address));

@@ -1,0 +1,73 @@
+//! `-m cgroup`: the control group of the process that a packet is of.
+
+use stateward_wire::Family;
+
+use crate::evaluate::Matching;
+use crate::extension::{BOTH, Demands, Extension, Place};
+use crate::option::{Given, OptionSpec, Refusal};
+use crate::rule::Test;
+use crate::ruleset::Hook;
+use crate::save::Save;
+
+/// `[!] --path PATH` or `[!] --cgroup CLASSID`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cgroup {
+    /// The path of a group, or of one above it; and whether the rule wants the opposite.
+    pub path: Option<(String, bool)>,
+    /// The class that `net_cls` gave.
+    pub class: Option<Test<u32>>,
+}
+
+impl Cgroup {
+    pub(crate) const NAMES: &[&str] = &["cgroup"];
+    pub(crate) const FAMILIES: &[Family] = BOTH;
+
+    pub(crate) fn begin(_: Family) -> Self {
+        Self::default()
+    }
+}
+
+const ROOM: usize = 511;
+const OPTIONS: &[OptionSpec] =
+    &[OptionSpec::value("path").invertible(), OptionSpec::value("cgroup").invertible()];
+
+impl Extension for Cgroup {
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn set(&mut self, given: &mut Given<'_>) -> Result<(), Refusal> {
+        let inverted = given.inverted;
+        match given.option {
+            "path" => self.path = Some((given.cut(ROOM), inverted)),
+            _ => self.class = Some(Test { value: given.u32()?, inverted }),
+        }
+        Ok(())
+    }
+
+    fn save(&self, save: &mut Save) {
+        if let Some((path, inverted)) = &self.path {
+            save.inverted(*inverted).flag("path").quoted(path);
+        }
+        if let Some(Test { value, inverted }) = self.class {
+            save.inverted(inverted).option("cgroup", value);
+        }
+    }
+
+    fn demands(&self) -> Demands {
+        Demands::NONE.hooks(&[Hook::Input, Hook::Output, Hook::Postrouting])
+    }
+
+    /// Whether there is such a group only the machine knows.
+    fn accepted(&self, _: &Place<'_>) -> Result<(), Refusal> {
+        match (&self.path, self.class) {
+            (None, None) => Err(Refusal::table("cgroup: neither `--path` nor `--cgroup`")),
+            (Some(_), Some(_)) => {
+                Err(Refusal::table("cgroup: not `--path` and `--cgroup` at once"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Matching for Cgroup {}

@@ -1,0 +1,107 @@
+//! `-m physdev`: the ports of a bridge that a packet came in by and will leave by.
+
+use stateward_wire::Family;
+
+use crate::evaluate::Matching;
+use crate::extension::{BOTH, Extension, Place};
+use crate::option::{Given, OptionSpec, Refusal, Seen};
+use crate::rule::{Header, Interface, Test};
+use crate::ruleset::Hook;
+use crate::save::Save;
+
+/// Everything that is tested; all tests must pass.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Physdev {
+    /// `--physdev-in`.
+    pub input: Option<Test<Interface>>,
+    /// `--physdev-out`.
+    pub output: Option<Test<Interface>>,
+    /// `--physdev-is-in`.
+    pub is_in: Option<Test<()>>,
+    /// `--physdev-is-out`.
+    pub is_out: Option<Test<()>>,
+    /// `--physdev-is-bridged`.
+    pub is_bridged: Option<Test<()>>,
+}
+
+impl Physdev {
+    pub(crate) const NAMES: &[&str] = &["physdev"];
+    pub(crate) const FAMILIES: &[Family] = BOTH;
+
+    pub(crate) fn begin(_: Family) -> Self {
+        Self::default()
+    }
+}
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec::value("physdev-in").invertible(),
+    OptionSpec::value("physdev-out").invertible(),
+    OptionSpec::flag("physdev-is-in").invertible(),
+    OptionSpec::flag("physdev-is-out").invertible(),
+    OptionSpec::flag("physdev-is-bridged").invertible(),
+];
+
+impl Extension for Physdev {
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn set(&mut self, given: &mut Given<'_>) -> Result<(), Refusal> {
+        let inverted = given.inverted;
+        let flag = Some(Test { value: (), inverted });
+        match given.option {
+            "physdev-in" => self.input = Some(Test { value: interface(given)?, inverted }),
+            "physdev-out" => self.output = Some(Test { value: interface(given)?, inverted }),
+            "physdev-is-in" => self.is_in = flag,
+            "physdev-is-out" => self.is_out = flag,
+            _ => self.is_bridged = flag,
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, seen: &Seen, _: &Header) -> Result<(), Refusal> {
+        match seen.is_empty() {
+            true => Err(Refusal::new("physdev: an option is missing")),
+            false => Ok(()),
+        }
+    }
+
+    fn save(&self, save: &mut Save) {
+        let Self { input, output, is_in, is_out, is_bridged } = self;
+        let name = |save: &mut Save, option: &str, name: &Option<Test<Interface>>| {
+            if let Some(Test { value, inverted }) = name {
+                save.inverted(*inverted).option(option, value);
+            }
+        };
+        let flag = |save: &mut Save, option: &str, flag: &Option<Test<()>>| {
+            if let Some(Test { inverted, .. }) = flag {
+                save.inverted(*inverted).flag(option);
+            }
+        };
+        flag(save, "physdev-is-in", is_in);
+        name(save, "physdev-in", input);
+        flag(save, "physdev-is-out", is_out);
+        name(save, "physdev-out", output);
+        flag(save, "physdev-is-bridged", is_bridged);
+    }
+
+    /// Where a packet of this host leaves by is known only if it is bridged.
+    fn accepted(&self, place: &Place<'_>) -> Result<(), Refusal> {
+        let asks_output = self.output.is_some() || self.is_out.is_some();
+        let is_bridged = self.is_bridged.is_some_and(|bridged| !bridged.inverted);
+        if asks_output && !is_bridged && place.hooks.contains(&Hook::Output) {
+            let refusal = Refusal::table("physdev: `--physdev-out` where OUTPUT leads");
+            return Err(refusal.hint("add `--physdev-is-bridged`"));
+        }
+        Ok(())
+    }
+}
+
+fn interface(given: &Given<'_>) -> Result<Interface, Refusal> {
+    match given.text.len() <= 15 {
+        true => Ok(Interface::new(given.text)),
+        false => Err(given.bad().hint("an interface's name has at most 15 bytes")),
+    }
+}
+
+impl Matching for Physdev {}

@@ -1,0 +1,67 @@
+//! `-m socket`: whether a socket of this host is open for the packet.
+
+use stateward_wire::Family;
+
+use crate::evaluate::Matching;
+use crate::extension::{BOTH, Demands, Extension};
+use crate::option::{Given, OptionSpec, Refusal};
+use crate::ruleset::Hook;
+use crate::save::Save;
+
+/// Which sockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Socket {
+    /// `--transparent`: only a transparent one.
+    pub transparent: bool,
+    /// `--nowildcard`: also one that listens on any address.
+    pub unbound: bool,
+    /// `--restore-skmark`: the packet gets the socket's mark.
+    pub restore_mark: bool,
+}
+
+impl Socket {
+    pub(crate) const NAMES: &[&str] = &["socket"];
+    pub(crate) const FAMILIES: &[Family] = BOTH;
+
+    pub(crate) fn begin(_: Family) -> Self {
+        Self::default()
+    }
+}
+
+const OPTIONS: &[OptionSpec] = &[
+    OptionSpec::flag("transparent"),
+    OptionSpec::flag("nowildcard"),
+    OptionSpec::flag("restore-skmark"),
+];
+
+impl Extension for Socket {
+    fn options(&self) -> &'static [OptionSpec] {
+        OPTIONS
+    }
+
+    fn set(&mut self, given: &mut Given<'_>) -> Result<(), Refusal> {
+        match given.option {
+            "transparent" => self.transparent = true,
+            "nowildcard" => self.unbound = true,
+            _ => self.restore_mark = true,
+        }
+        Ok(())
+    }
+
+    fn save(&self, save: &mut Save) {
+        let flags = [
+            ("transparent", self.transparent),
+            ("nowildcard", self.unbound),
+            ("restore-skmark", self.restore_mark),
+        ];
+        for (name, _) in flags.into_iter().filter(|(_, given)| *given) {
+            save.flag(name);
+        }
+    }
+
+    fn demands(&self) -> Demands {
+        Demands::NONE.hooks(&[Hook::Prerouting, Hook::Input])
+    }
+}
+
+impl Matching for Socket {}
