@@ -125,9 +125,10 @@ pub enum RoutingDrop {
 
 impl RoutingDrop {
     /// Every code.
-    pub const CODES: [&'static str; 10] = [
+    pub const CODES: [&'static str; 11] = [
         "martian_source",
         "martian_destination",
+        "reverse_path",
         "multicast_not_joined",
         "no_route",
         "not_forwarding",
@@ -551,6 +552,7 @@ mod tests {
         let all = [
             RoutingDrop::MartianSource,
             RoutingDrop::MartianDestination,
+            RoutingDrop::ReversePath,
             RoutingDrop::Multicast,
             RoutingDrop::NoRoute,
             RoutingDrop::NotForwarding,

@@ -5,8 +5,8 @@
 //! that the table was asked about, not those that failed before; a sysctl's side counts the packets
 //! which that sysctl [concerns](concern), while it was its default or something else.
 //!
-//! [`Coverage::gaps`] names everything that was touched too seldom. [`BEYOND`] lists what cannot happen
-//! before the kernel, why, and which test holds it instead; nothing else is left out.
+//! [`Coverage::gaps`] names everything that was touched too seldom. [`BEYOND`] lists what no dialogue
+//! can bring about, why, and which test holds it instead; nothing else is left out.
 
 mod concern;
 mod packet;
@@ -33,8 +33,13 @@ const ENOUGH: u64 = 100;
 /// How many packets of each protocol there should have been.
 const ENOUGH_PACKETS: u64 = 5000;
 
-/// Reasons that cannot be had from the kernel: why, and the test that holds them.
-const BEYOND: [(&str, &str, &str); 2] = [
+/// Reasons that the dialogues cannot bring about: why, and the test that holds them.
+const BEYOND: [(&str, &str, &str); 3] = [
+    (
+        "reverse_path",
+        "no dialogue sets rp_filter: every kind of source meets it elsewhere",
+        "testkit/tests/sources.rs",
+    ),
     (
         "clash",
         "needs two packets of one flow between two hooks: two processors, or a queue",
