@@ -11,11 +11,13 @@
 mod capture;
 mod defrag;
 mod packet;
+mod rules;
 mod tracker;
 
 pub use capture::capture_read;
 pub use defrag::defrag;
 pub use packet::packet_parse;
+pub use rules::rules;
 pub use tracker::tracker;
 
 /// Runs a target on the files that the command line names.
@@ -85,6 +87,11 @@ mod tests {
     #[test]
     fn capture_read_stands_its_corpus() {
         replay("capture_read", super::capture_read);
+    }
+
+    #[test]
+    fn rules_stands_its_corpus() {
+        replay("rules", super::rules);
     }
 
     #[test]

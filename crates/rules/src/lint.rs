@@ -98,7 +98,7 @@ impl Lint {
                 self.warn(rule.position, message, hint);
                 continue;
             }
-            if decides(rule) && (number <= LONGEST || is_unconditional(rule)) {
+            if decides(rule) && (chain.rules.len() <= LONGEST || is_unconditional(rule)) {
                 deciding.push((number, rule));
             }
         }
