@@ -1,5 +1,7 @@
 //! All target extensions: one file each, one line each here. How to add one stands in the crate's essay.
 
+pub mod checksum;
+pub mod classify;
 pub mod connmark;
 pub mod ct;
 pub mod dnat;
@@ -11,17 +13,26 @@ pub mod mark;
 pub mod masquerade;
 pub mod nat;
 pub mod netmap;
+pub mod nflog;
+pub mod nfqueue;
 pub mod notrack;
 pub mod redirect;
 pub mod reject;
 pub mod snat;
 pub mod tcpmss;
+pub mod tcpoptstrip;
 pub mod tos;
+pub mod tproxy;
+pub mod trace;
 pub mod ttl;
 
 crate::extension::extensions! {
     /// A target extension with its options.
     Extension at crate::evaluate::Acting {
+        /// `-j CHECKSUM`
+        Checksum(checksum::Checksum),
+        /// `-j CLASSIFY`
+        Classify(classify::Classify),
         /// `-j CONNMARK`
         Connmark(connmark::Connmark),
         /// `-j CT`
@@ -42,6 +53,10 @@ crate::extension::extensions! {
         Masquerade(masquerade::Masquerade),
         /// `-j NETMAP`
         Netmap(netmap::Netmap),
+        /// `-j NFLOG`
+        Nflog(nflog::Nflog),
+        /// `-j NFQUEUE`
+        Nfqueue(nfqueue::Nfqueue),
         /// `-j NOTRACK`
         Notrack(notrack::Notrack),
         /// `-j REDIRECT`
@@ -52,8 +67,14 @@ crate::extension::extensions! {
         Snat(snat::Snat),
         /// `-j TCPMSS`
         Tcpmss(tcpmss::Tcpmss),
+        /// `-j TCPOPTSTRIP`
+        Tcpoptstrip(tcpoptstrip::Tcpoptstrip),
         /// `-j TOS`
         Tos(tos::Tos),
+        /// `-j TPROXY`
+        Tproxy(tproxy::Tproxy),
+        /// `-j TRACE`
+        Trace(trace::Trace),
         /// `-j TTL`
         Ttl(ttl::Ttl),
     }

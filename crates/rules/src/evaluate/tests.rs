@@ -164,7 +164,16 @@ pub(crate) fn met(rule: &str, packet: &mut Alone) -> Option<bool> {
     met_by(&mut asked_for(rule, packet.packet().unwrap().family()), packet)
 }
 
-/// The same for packets one after the other.
+/// What a packet of FORWARD comes to by one rule, of which everything behind `-A FORWARD` is given.
+pub(crate) fn verdict(rule: &str, packet: &mut Alone) -> ChainVerdict {
+    let text = format!("*filter\n-A FORWARD {rule}\nCOMMIT\n");
+    let family = packet.packet().unwrap().family();
+    let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
+    let mut linear = Linear::new(&rules.unwrap());
+    linear.ask(TableName::Filter, Hook::Forward, packet).verdict
+}
+
+/// [`met`] for packets one after the other.
 pub(crate) fn met_in_turn(rule: &str, packets: impl IntoIterator<Item = Alone>) -> Vec<bool> {
     let mut linear = asked_for(rule, Family::V4);
     packets.into_iter().map(|mut packet| met_by(&mut linear, &mut packet).unwrap()).collect()
