@@ -47,7 +47,7 @@ use crate::tuple::{Key, Tuple, Zone};
 use protocols::l4_packet;
 pub(crate) use protocols::{Circumstances, L4Context};
 use room::Pressure;
-pub use tracked::{Flow, Tracked};
+pub use tracked::{Flow, Glimpse, Tracked};
 
 /// Where a packet meets the tracker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,6 +9,7 @@ use stateward_wire::{Malformed, Packet};
 
 use crate::defrag::{self, Defrag, Limits};
 use crate::route::{InterfaceId, Network, RoutingDrop};
+use crate::rules::{Notes, Rules};
 use crate::walk::Prepared;
 
 /// Where a packet enters.
@@ -51,6 +52,10 @@ pub enum Verdict {
     Output(Option<InterfaceId>),
     /// Dropped, and where; [`Outcome::why`] says why.
     Drop(At),
+    /// Dropped by a rule that tells the sender.
+    Reject,
+    /// To user space: to this queue of it.
+    Queue(u16),
     /// A fragment that waits for the rest.
     Held,
     /// Not an IP packet that the kernel would let in.
@@ -68,6 +73,8 @@ pub enum At {
     Routing,
     /// The tracker could not enter it into the table.
     Confirm,
+    /// A rule or a policy: [`Notes::decided`](crate::rules::Notes::decided).
+    Rule,
 }
 
 impl At {
@@ -78,6 +85,7 @@ impl At {
             At::Conntrack => "conntrack",
             At::Routing => "routing",
             At::Confirm => "confirm",
+            At::Rule => "rule",
         }
     }
 }
@@ -201,6 +209,10 @@ pub struct Engine {
     pub(crate) network: Network,
     pub(crate) emitted: Vec<Emitted>,
     pub(crate) defrag: Defrag,
+    pub(crate) rules: Rules,
+    /// There are rules of either family.
+    pub(crate) has_rules: bool,
+    pub(crate) notes: Notes,
     /// State of the generator that names the fragments of IPv6 packets.
     pub(crate) random: u64,
     /// What is known of a burst's packets before their turn: [`BURST`] places, used again and
@@ -235,6 +247,9 @@ impl Engine {
             tracker: Tracker::with_memory(config.tracker, arena),
             network: config.network,
             emitted: Vec::new(),
+            rules: Rules::default(),
+            has_rules: false,
+            notes: Notes::default(),
             prepared: vec![None; BURST],
         }
     }

@@ -7,14 +7,16 @@
 
 use core::net::IpAddr;
 
-use stateward_conntrack::{CtState, Flow, Hook, Instant, Zone};
+use stateward_conntrack::{CtState, Flow, Tracked};
+use stateward_rules::targets::reject::{Answer, Reject};
+use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::compose::{self, Icmp};
-use stateward_wire::{Family, Packet, checksum, protocol};
+use stateward_wire::{Family, Packet, TcpFlags, TcpHeader, checksum, protocol};
 
 use crate::engine::{At, By, Emitted, Engine, Port, Why};
 use crate::options::{self, Problem};
-use crate::route::RoutingDrop;
-use crate::walk::{Ended, Walker};
+use crate::route::{InterfaceId, RoutingDrop};
+use crate::walk::{Ended, Frame, Walker};
 
 /// Bytes of the offending packet that an ICMP error quotes at most: 576 with its headers.
 const QUOTE_V4: usize = 576 - 20 - 8;
@@ -68,7 +70,7 @@ impl Engine {
         if let Some(error) = error_for(reason, packet.source().is_ipv4()) {
             self.send_error(walker, packet, &error);
         }
-        walker.end(At::Routing, Why::Routing(reason))
+        walker.drop(At::Routing, Why::Routing(reason))
     }
 
     pub(crate) fn send_error(
@@ -108,46 +110,90 @@ impl Engine {
         let mut bytes =
             compose::icmp(&Icmp { source, destination: to, kind, code, rest, body: &body });
         dress(&mut bytes, packet.tos());
-        let state = self.state_of_answer(walker, &bytes);
-        // What this host tells itself does not leave, but comes in.
-        if self.network.is_own(to) {
-            self.receive_answer(state, &bytes, walker.now);
+        self.answer(walker, interface, bytes);
+    }
+
+    /// Answers a packet that a rule refuses. One whose checksum is wrong is nobody's to answer.
+    #[inline(never)]
+    pub(crate) fn reject(&mut self, walker: &mut Walker<'_>, frame: &Frame<'_>, how: &Reject) {
+        let Ok(packet) = frame.packet() else { return };
+        let Some(upper) = packet.upper() else { return };
+        if verify_transport(&packet, upper.protocol) == Verification::Bad {
             return;
         }
-        self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
-    }
-
-    /// An answer to this host itself has been tracked on its way out; only INVALID leaves no trace
-    /// on a packet, so that it is looked at and counted twice.
-    fn receive_answer(&mut self, state: CtState, bytes: &[u8], now: Instant) {
-        if let (CtState::Invalid, Ok(answer)) = (state, Packet::parse_trusted(bytes)) {
-            let mut tracked = self.tracker.track(&answer, Hook::Prerouting, Zone::DEFAULT, now);
-            // What was INVALID on its way out is so on its way in.
-            let _ = self.tracker.confirm(&mut tracked.flow);
+        match how.with {
+            Answer::Unreachable(code) => {
+                let kind = if packet.source().is_ipv4() { 3 } else { 1 };
+                self.send_error(walker, &packet, &Error { kind, code, rest: [0; 4] });
+            }
+            Answer::TcpReset => self.send_reset(walker, &packet),
         }
     }
 
-    /// What the answer to the walking packet is to the tracker. It passes OUTPUT and POSTROUTING
-    /// itself, where what its connection has collected is told.
-    fn state_of_answer(&mut self, walker: &mut Walker<'_>, bytes: &[u8]) -> CtState {
-        match walker.tracked.as_mut().map(|tracked| &mut tracked.flow) {
-            Some(flow @ Flow::Confirmed(_)) => {
-                // A connection that is in the table already cannot fail to be confirmed.
-                let _ = self.tracker.confirm(flow);
-                CtState::Related
-            }
-            Some(Flow::Unconfirmed(_)) => CtState::Related,
-            Some(Flow::None) | None => match Packet::parse_trusted(bytes) {
-                Ok(answer) => {
-                    let mut tracked =
-                        self.tracker.track(&answer, Hook::Output, Zone::DEFAULT, walker.now);
-                    // An error begins nothing, so that nothing can fail; but what its connection
-                    // has collected is told.
-                    let _ = self.tracker.confirm(&mut tracked.flow);
-                    tracked.state
-                }
-                Err(_) => CtState::Untracked,
-            },
+    /// RFC 9293, 3.10.7.1: as if there were no connection.
+    fn send_reset(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>) {
+        let (to, from) = (packet.source(), packet.destination());
+        let to_many = from.is_multicast() || self.network.is_broadcast(from);
+        let is_tcp = packet.upper().is_some_and(|upper| upper.protocol == protocol::TCP);
+        let Some(header) = TcpHeader::view(packet.l4()).filter(|_| is_tcp && !to_many) else {
+            return;
+        };
+        let flags = header.flags();
+        let Some(interface) = self.network.route_back(to, walker.port) else { return };
+        if flags.contains(TcpFlags::RST) {
+            return;
+        }
+        let (sequence, acknowledgment, answer) = if flags.contains(TcpFlags::ACK) {
+            (header.acknowledgment.get(), 0, TcpFlags::RST)
+        } else {
+            let beyond = [TcpFlags::SYN, TcpFlags::FIN].map(|one| u32::from(flags.contains(one)));
+            let payload = packet.l4_length().saturating_sub(header.header_length()) as u32;
+            let next = header.sequence.get().wrapping_add(payload);
+            let next = next.wrapping_add(beyond[0]).wrapping_add(beyond[1]);
+            (0, next, TcpFlags(TcpFlags::RST.0 | TcpFlags::ACK.0))
+        };
+        let bytes = compose::tcp(&compose::Tcp {
+            source: (from, header.destination_port.get()),
+            destination: (to, header.source_port.get()),
+            sequence,
+            acknowledgment,
+            flags: answer,
+            window: 0,
+            options: &[],
+            payload: &[],
+        });
+        self.answer(walker, interface, bytes);
+    }
+
+    /// What this host answers a packet goes its own way, as RELATED to the packet's connection, or to
+    /// whatever the tracker finds if that has none.
+    fn answer(&mut self, walker: &mut Walker<'_>, interface: InterfaceId, mut bytes: Vec<u8>) {
+        let Ok(packet) = Packet::parse_trusted(&bytes) else { return };
+        let (layout, to) = (packet.layout(), packet.destination());
+        let mut way = Walker::new(walker.now, Port::Local);
+        way.comes_back = self.network.is_own(to);
+        way.egress = Some(interface).filter(|_| !way.comes_back);
+        let asked = walker.tracked.as_mut().filter(|tracked| tracked.flow != Flow::None);
+        let attached = asked.is_some();
+        way.tracked = asked.map(|tracked| Tracked {
+            state: CtState::Related,
+            direction: tracked.direction.map(|direction| !direction),
+            flow: core::mem::take(&mut tracked.flow),
+            ..Tracked::untracked()
+        });
+        let decided = self.notes.decided;
+        let departed = self.depart(&mut way, &mut Frame { bytes: &mut bytes, layout });
+        self.notes.decided = decided;
+        let state = way.tracked.as_ref().map_or(CtState::Untracked, |tracked| tracked.state);
+        let flow = way.tracked.map_or(Flow::None, |tracked| tracked.flow);
+        match (&mut walker.tracked, flow) {
+            (Some(tracked), flow) if attached => tracked.flow = flow,
+            (_, flow @ Flow::Unconfirmed(_)) => self.tracker.forget(flow),
+            _ => {}
+        }
+        // What this host tells itself does not leave.
+        if departed.is_ok() && !way.comes_back {
+            self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
         }
     }
 }

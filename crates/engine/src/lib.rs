@@ -16,6 +16,7 @@ mod host;
 mod options;
 mod pieces;
 pub mod route;
+pub mod rules;
 pub mod source;
 mod walk;
 

@@ -7,7 +7,10 @@
 //! and INPUT if it is for this host itself, tracked once. A stage may end the walk; only a packet
 //! that reaches the last stage of INPUT or POSTROUTING leaves a connection behind.
 
-use stateward_conntrack::{Approach, CtState, Flow, Hook as TrackHook, Instant, Tracked};
+use stateward_conntrack::{
+    Approach, CtState, Direction, Flow, Hook as TrackHook, Instant, Tracked,
+};
+use stateward_rules::{Hook, TableName};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
@@ -15,32 +18,34 @@ use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdic
 use crate::options;
 use crate::route::{Decision, InterfaceId, Routing, RoutingDrop};
 
-/// The kernel's hooks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Hook {
-    Prerouting,
-    Input,
-    Forward,
-    Output,
-    Postrouting,
+/// What stands in a hook: the tracker's turn, and the tables of rules before and after it. The tables'
+/// priorities are −300 raw, −150 mangle, −100 (destinations) and 100 (sources) nat, 0 filter, 50 security.
+struct Stages {
+    before: &'static [TableName],
+    tracker: Option<Turn>,
+    after: &'static [TableName],
 }
 
-/// What stands in a hook.
+/// What the tracker does in a hook.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Stage {
-    /// −200: the tracker classifies.
+enum Turn {
+    /// −200: it classifies.
     Track,
-    /// Last: the tracker confirms.
+    /// Last: it confirms.
     Confirm,
 }
 
 /// Every hook's stages, by priority.
-const fn stages(hook: Hook) -> &'static [Stage] {
-    match hook {
-        Hook::Prerouting | Hook::Output => &[Stage::Track],
-        Hook::Forward => &[],
-        Hook::Input | Hook::Postrouting => &[Stage::Confirm],
-    }
+const fn stages(hook: Hook) -> Stages {
+    use TableName::{Filter, Mangle, Nat, Raw, Security};
+    let (before, tracker, after): (&'static [TableName], _, &'static [TableName]) = match hook {
+        Hook::Prerouting => (&[Raw], Some(Turn::Track), &[Mangle, Nat]),
+        Hook::Input => (&[Mangle, Filter, Security, Nat], Some(Turn::Confirm), &[]),
+        Hook::Forward => (&[Mangle, Filter, Security], None, &[]),
+        Hook::Output => (&[Raw], Some(Turn::Track), &[Mangle, Nat, Filter, Security]),
+        Hook::Postrouting => (&[Mangle, Nat], Some(Turn::Confirm), &[]),
+    };
+    Stages { before, tracker, after }
 }
 
 /// What was worked out of a packet's bytes alone when its burst came in.
@@ -75,6 +80,12 @@ pub(crate) struct Walker<'a> {
     pub(crate) largest_piece: Option<usize>,
     /// Bytes are missing in its middle: no checksum can be judged.
     pub(crate) incomplete: bool,
+    /// Where it leaves, once that is known.
+    pub(crate) egress: Option<InterfaceId>,
+    /// This host sends it to itself.
+    pub(crate) comes_back: bool,
+    /// The mark that rules give it.
+    pub(crate) mark: u32,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -88,23 +99,32 @@ impl Walker<'_> {
             port,
             largest_piece: None,
             incomplete: false,
+            egress: None,
+            comes_back: false,
+            mark: 0,
             end: None,
         }
     }
 
     /// Ends the walk before its end.
     #[cold]
-    pub(crate) fn end(&mut self, at: At, why: Why) -> Ended {
-        self.end = Some(End { at, why });
+    pub(crate) fn end(&mut self, verdict: Verdict, why: Option<Why>) -> Ended {
+        self.end = Some(End { verdict, why });
         Ended
+    }
+
+    /// Drops the packet for a reason other than a rule.
+    #[cold]
+    pub(crate) fn drop(&mut self, at: At, why: Why) -> Ended {
+        self.end(Verdict::Drop(at), Some(why))
     }
 }
 
 /// How the walk ended before its end.
 #[derive(Clone, Copy)]
 pub(crate) struct End {
-    at: At,
-    why: Why,
+    verdict: Verdict,
+    why: Option<Why>,
 }
 
 /// The walk has ended before its end; the walker knows where and why, so that what is handed up
@@ -127,6 +147,9 @@ impl Engine {
         from: From,
         prepared: Option<&Prepared>,
     ) -> Outcome {
+        if self.has_rules {
+            self.notes.clear();
+        }
         let known = prepared.and_then(|known| Packet::with_layout(arrival.bytes, known.layout));
         let packet = match known {
             Some(packet) => packet,
@@ -241,6 +264,7 @@ impl Engine {
                 Ok(Verdict::Input)
             }
             Way::Forward(egress) => {
+                walker.egress = egress;
                 self.run(Hook::Forward, walker, frame)?;
                 self.run(Hook::Postrouting, walker, frame)?;
                 Ok(Verdict::Forward(egress))
@@ -279,16 +303,27 @@ impl Engine {
         let (egress, own) = (self.network.route(destination), self.network.is_local(destination));
         // The process that sends it is told, before any hook.
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
-            return Err(walker.end(At::Routing, Why::Routing(RoutingDrop::NoRoute)));
+            return Err(walker.drop(At::Routing, Why::Routing(RoutingDrop::NoRoute)));
         }
+        (walker.egress, walker.comes_back) = (if own { None } else { egress }, own);
+        self.depart(walker, frame)?;
+        Ok(if own { Verdict::Input } else { Verdict::Output(egress) })
+    }
+
+    /// What this host made goes out, and comes in again if it is for this host.
+    #[inline(never)]
+    pub(crate) fn depart(
+        &mut self,
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Result<(), Ended> {
         self.run(Hook::Output, walker, frame)?;
         self.run(Hook::Postrouting, walker, frame)?;
-        if own {
+        if walker.comes_back {
             self.run(Hook::Prerouting, walker, frame)?;
             self.run(Hook::Input, walker, frame)?;
-            return Ok(Verdict::Input);
         }
-        Ok(Verdict::Output(egress))
+        Ok(())
     }
 
     /// Runs the stages of a hook in order.
@@ -299,11 +334,17 @@ impl Engine {
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
-        for stage in stages(hook) {
-            match stage {
-                Stage::Track => self.track(hook, walker, frame)?,
-                Stage::Confirm => self.confirm(walker)?,
-            }
+        let Stages { before, tracker, after } = stages(hook);
+        if self.has_rules {
+            self.ask_all(hook, before, walker, frame)?;
+        }
+        match tracker {
+            Some(Turn::Track) => self.track(hook, walker, frame)?,
+            Some(Turn::Confirm) => self.confirm(walker)?,
+            None => {}
+        }
+        if self.has_rules && !after.is_empty() {
+            self.ask_all(hook, after, walker, frame)?;
         }
         Ok(())
     }
@@ -329,7 +370,7 @@ impl Engine {
             Some(reason) => {
                 // It ends before any rule sees what it would have been.
                 walker.tracked = None;
-                Err(walker.end(At::Conntrack, Why::Drop(reason)))
+                Err(walker.drop(At::Conntrack, Why::Drop(reason)))
             }
             None => Ok(()),
         }
@@ -338,9 +379,15 @@ impl Engine {
     #[inline(always)]
     fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<(), Ended> {
         let Some(tracked) = &mut walker.tracked else { return Ok(()) };
+        if tracked.direction == Some(Direction::Reply)
+            && let Flow::Unconfirmed(_) = tracked.flow
+        {
+            // An answer that this host makes does not confirm what it answers.
+            return Ok(());
+        }
         match self.tracker.confirm(&mut tracked.flow) {
             Ok(()) => Ok(()),
-            Err(reason) => Err(walker.end(At::Confirm, Why::Drop(reason))),
+            Err(reason) => Err(walker.drop(At::Confirm, Why::Drop(reason))),
         }
     }
 
@@ -353,6 +400,7 @@ impl Engine {
         length: usize,
         in_pieces: bool,
     ) -> Outcome {
+        self.notes.mark = walker.mark;
         let Some(tracked) = &walker.tracked else {
             return Outcome {
                 state: None,
@@ -371,16 +419,16 @@ impl Engine {
     /// What became of a packet whose walk [`Ended`].
     #[inline(never)]
     pub(crate) fn ended(&mut self, walker: &mut Walker<'_>, length: usize) -> Outcome {
-        let (at, why) = match walker.end {
-            Some(End { at, why }) => (at, Some(why)),
-            None => (At::Routing, None),
+        let (verdict, why) = match walker.end {
+            Some(End { verdict, why }) => (verdict, why),
+            None => (Verdict::Drop(At::Routing), None),
         };
         if let Some(tracked) = &mut walker.tracked
             && let Flow::Unconfirmed(_) = tracked.flow
         {
             self.tracker.forget(core::mem::take(&mut tracked.flow));
         }
-        let outcome = self.outcome(walker, Verdict::Drop(at), length, false);
+        let outcome = self.outcome(walker, verdict, length, false);
         Outcome { why: why.or(outcome.why), ..outcome }
     }
 }

@@ -155,11 +155,27 @@ impl Matching for Addrtype {
             Limit::Input => Some(view.input),
             Limit::Output => Some(view.output),
         };
+        let is = match self.family {
+            Family::V4 => is_any,
+            Family::V6 => is_all,
+        };
         let passes = |asked: &Option<Test<u16>>, address| {
             asked.is_none_or(|asked| {
-                asked.passes(view.context.address_types(address, device) & asked.value != 0)
+                asked.passes(is(asked.value, view.context.address_types(address, device)))
             })
         };
         Ok(passes(&self.source, view.source) && passes(&self.destination, view.destination))
     }
+}
+
+/// An IPv4 address is of one type.
+fn is_any(asked: u16, types: u16) -> bool {
+    asked & types != 0
+}
+
+/// An IPv6 address must be all that is asked of its form, and any of what is asked of its route.
+fn is_all(asked: u16, types: u16) -> bool {
+    const FORM: u16 = 1 << 0 | 1 << 1 | 1 << 5;
+    let (form, route) = (asked & FORM, asked & !FORM);
+    types & form == form && (route == 0 || types & route != 0)
 }

@@ -1,0 +1,277 @@
+//! Rules on the walk: which tables a packet is asked by, what they see of it, and what is noted.
+//!
+//! A ruleset of either family replaces the former one whole and keeps the connections. What rules say of a
+//! packet besides its fate (the path, lines of the log, what could not be evaluated) is noted until the next
+//! packet comes. The nat table is asked once a connection and for each end of it, as the kernel does; what
+//! its targets do is not done yet.
+
+use core::net::IpAddr;
+
+use stateward_conntrack::{CtState, Flow, Instant, Status, Tracker};
+use stateward_rules::targets::reject::Reject;
+use stateward_rules::{
+    ChainVerdict, Connection, Context, Hook, Linear, Said, Step, StepName, TableName, ValidRuleset,
+};
+use stateward_wire::edit::Edit;
+use stateward_wire::{Family, Packet};
+
+use crate::engine::{At, Engine, Port, Verdict};
+use crate::route::Network;
+use crate::walk::{Ended, Frame, Walker};
+
+/// The rules of both families.
+#[derive(Debug, Default)]
+pub(crate) struct Rules {
+    v4: Option<Linear>,
+    v6: Option<Linear>,
+}
+
+impl Rules {
+    fn of(&self, family: Family) -> Option<&Linear> {
+        match family {
+            Family::V4 => self.v4.as_ref(),
+            Family::V6 => self.v6.as_ref(),
+        }
+    }
+
+    fn of_mut(&mut self, family: Family) -> &mut Option<Linear> {
+        match family {
+            Family::V4 => &mut self.v4,
+            Family::V6 => &mut self.v6,
+        }
+    }
+}
+
+/// A step of a packet through the rules of a family.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Passed {
+    /// Whose rules.
+    pub family: Family,
+    /// Which of them.
+    pub step: Step,
+}
+
+/// A line of the kernel's log.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LogLine {
+    /// Syslog's level, 0 to 7.
+    pub level: u8,
+    /// The line, with a blank at its end.
+    pub text: String,
+}
+
+/// What the rules said of the last packet, and of those that this host made for it.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Notes {
+    /// The packet's mark at its end.
+    pub mark: u32,
+    /// Where a rule ended the packet, or else the last filter rule or policy that let it pass.
+    pub decided: Option<Passed>,
+    /// All that was met, as TRACE tells it.
+    pub path: Vec<Passed>,
+    /// LOG's lines.
+    pub log: Vec<LogLine>,
+    /// Matches and targets that the packet met and that nobody could evaluate.
+    pub not_evaluated: Vec<&'static str>,
+}
+
+impl Notes {
+    pub(crate) fn clear(&mut self) {
+        let Self { mark, decided, path, log, not_evaluated } = self;
+        (*mark, *decided) = (0, None);
+        path.clear();
+        log.clear();
+        not_evaluated.clear();
+    }
+}
+
+impl Engine {
+    /// Puts rules in force; those of the other family stay.
+    pub fn set_rules(&mut self, rules: &ValidRuleset) {
+        *self.rules.of_mut(rules.rules().family) = Some(Linear::new(rules));
+        self.has_rules = true;
+    }
+
+    /// The rules of a family with what they have counted.
+    pub fn rules(&self, family: Family) -> Option<&Linear> {
+        self.rules.of(family)
+    }
+
+    /// What the rules said of the last packet.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
+    }
+
+    /// The name of a step, as TRACE writes it.
+    pub fn name(&self, passed: Passed) -> Option<StepName<'_>> {
+        Some(self.rules.of(passed.family)?.name(passed.step))
+    }
+
+    /// Asks tables in turn. The walk goes on if they accept.
+    #[inline(never)]
+    pub(crate) fn ask_all(
+        &mut self,
+        hook: Hook,
+        tables: &[TableName],
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Result<(), Ended> {
+        tables.iter().try_for_each(|table| self.ask((hook, *table), walker, frame))
+    }
+
+    fn ask(
+        &mut self,
+        (hook, table): (Hook, TableName),
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Result<(), Ended> {
+        let family = frame.layout.family();
+        if table == TableName::Nat && !begins(hook, walker) {
+            return Ok(());
+        }
+        let Engine { rules, tracker, network, notes, .. } = self;
+        let Some(linear) = rules.of_mut(family).as_mut().filter(|linear| linear.has(table)) else {
+            return Ok(());
+        };
+        let mut around = Around { frame, walker, tracker, network, notes, hook, rejected: None };
+        let Said { verdict, step } = linear.ask(table, hook, &mut around);
+        let rejected = around.rejected;
+        let passed = step.map(|step| Passed { family, step });
+        match verdict {
+            ChainVerdict::Accept => {
+                if table == TableName::Filter {
+                    self.notes.decided = passed;
+                }
+                Ok(())
+            }
+            ChainVerdict::Queue { bypass: true, .. } => Ok(()),
+            ChainVerdict::Queue { number, bypass: false } => {
+                self.notes.decided = passed;
+                Err(walker.end(Verdict::Queue(number), None))
+            }
+            ChainVerdict::Drop => {
+                self.notes.decided = passed;
+                let Some(how) = rejected else {
+                    return Err(walker.end(Verdict::Drop(At::Rule), None));
+                };
+                self.reject(walker, frame, &how);
+                // What the answer met is its own.
+                self.notes.decided = passed;
+                Err(walker.end(Verdict::Reject, None))
+            }
+        }
+    }
+}
+
+/// Whether the nat table is to be asked: by the first packet of a connection, once for each end.
+fn begins(hook: Hook, walker: &mut Walker<'_>) -> bool {
+    let bound = match hook {
+        Hook::Prerouting | Hook::Output => Status::DST_NAT_DONE,
+        Hook::Input | Hook::Forward | Hook::Postrouting => Status::SRC_NAT_DONE,
+    };
+    match walker.tracked.as_mut().map(|tracked| &mut tracked.flow) {
+        Some(Flow::Unconfirmed(conn)) if !conn.status().has(bound) => {
+            conn.set_status(bound);
+            true
+        }
+        _ => false,
+    }
+}
+
+/// What a table's rules see and do.
+struct Around<'a, 'f, 'w> {
+    frame: &'a mut Frame<'f>,
+    walker: &'a mut Walker<'w>,
+    tracker: &'a Tracker,
+    network: &'a Network,
+    notes: &'a mut Notes,
+    hook: Hook,
+    rejected: Option<Reject>,
+}
+
+/// What comes back to this host came in by this.
+const LOOPBACK: &str = "lo";
+
+impl Context for Around<'_, '_, '_> {
+    fn packet(&self) -> Option<Packet<'_>> {
+        Packet::with_layout(self.frame.bytes, self.frame.layout)
+    }
+
+    fn edit(&mut self) -> Edit<'_> {
+        Edit::new(self.frame.bytes, self.frame.layout)
+    }
+
+    fn input(&self) -> &str {
+        match (self.walker.port, self.hook) {
+            (Port::Interface(id), _) => {
+                self.network.interface(id).map_or("", |interface| &interface.name)
+            }
+            (Port::Local, Hook::Prerouting | Hook::Input) => LOOPBACK,
+            (Port::Local, _) => "",
+        }
+    }
+
+    fn output(&self) -> &str {
+        match (self.walker.egress, self.hook) {
+            (_, Hook::Prerouting | Hook::Input) => "",
+            (Some(id), _) => self.network.interface(id).map_or("", |interface| &interface.name),
+            (None, _) if self.walker.comes_back => LOOPBACK,
+            (None, _) => "",
+        }
+    }
+
+    fn link_header(&self) -> Option<&[u8; 14]> {
+        None
+    }
+
+    fn now(&self) -> Instant {
+        self.walker.now
+    }
+
+    fn state(&self) -> Option<CtState> {
+        self.walker.tracked.as_ref().map(|tracked| tracked.state)
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        let tracked = self.walker.tracked.as_ref()?;
+        let seen = self.tracker.glimpse(&tracked.flow)?;
+        Some(Connection {
+            direction: tracked.direction?,
+            status: seen.status,
+            original: seen.original,
+            reply: seen.reply,
+            expires: seen.expires,
+        })
+    }
+
+    fn mark(&self) -> u32 {
+        self.walker.mark
+    }
+
+    fn set_mark(&mut self, mark: u32) {
+        self.walker.mark = mark;
+    }
+
+    fn address_types(&self, address: IpAddr, device: Option<&str>) -> u16 {
+        self.network.address_types(address, device)
+    }
+
+    fn log(&mut self, level: u8, text: String) {
+        self.notes.log.push(LogLine { level, text });
+    }
+
+    fn reject(&mut self, how: &Reject) {
+        self.rejected = Some(how.clone());
+    }
+
+    fn not_evaluated(&mut self, extension: &'static str) {
+        if !self.notes.not_evaluated.contains(&extension) {
+            self.notes.not_evaluated.push(extension);
+        }
+    }
+
+    fn passed(&mut self, step: Step) {
+        let family = self.frame.layout.family();
+        self.notes.path.push(Passed { family, step });
+    }
+}
