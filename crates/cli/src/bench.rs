@@ -314,7 +314,8 @@ impl Worker {
     fn check(&mut self) {
         for (way, outcome) in self.batch.outcomes() {
             let right = match (way, outcome) {
-                (_, Some((_, Verdict::Drop(_) | Verdict::Malformed))) | (_, None) => false,
+                (_, Some((_, verdict))) if !matches!(verdict, Verdict::Forward(_)) => false,
+                (_, None) => false,
                 (Way::First, Some((state, _))) => *state == Some(CtState::New),
                 (_, Some((state, _))) => *state == Some(CtState::Established),
             };

@@ -10,14 +10,18 @@ use stateward_replay::config::Config;
 use stateward_replay::leaving::Leaving;
 use stateward_replay::machine::{self, Machine};
 use stateward_replay::run::{Input, Meanwhile, Replay, Sink, Step};
-use stateward_replay::text::{Lines, Report, Wanted};
+use stateward_replay::summary::Summary;
+use stateward_replay::text::{Grouped, Lines, Report, Wanted};
 use stateward_replay::trace::{End, JsonLines};
+use stateward_rules::ShowCounters;
+use stateward_wire::Family;
 
 pub(crate) use self::args::ReplayArgs;
 use self::args::{Format, Source};
 use crate::error::Failure;
 use crate::output;
 use crate::progress::Progress;
+use crate::rules;
 
 /// Replays.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
@@ -44,16 +48,31 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     if let Some(leaving) = leaving {
         leaving.finish().map_err(Failure::output)?;
     }
-    let packets = replay.summary().packets;
+    let (packets, summary) = (replay.summary().packets, replay.summary());
+    let not_evaluated = not_evaluated(summary);
     match replay.into_errors() {
-        none if none.is_empty() => Ok(()),
+        none if none.is_empty() => not_evaluated,
         errors => Err(Failure::captures(&errors, packets)),
+    }
+}
+
+/// Whether some rules could not be evaluated for packets that met them.
+fn not_evaluated(summary: &Summary) -> Result<(), Failure> {
+    let names: Vec<_> = summary.not_evaluated.sorted().iter().map(|(name, _)| *name).collect();
+    match summary.not_evaluated_packets {
+        0 => Ok(()),
+        count => Err(Failure::no(format!(
+            "{} packets met rules that are not evaluated: {}",
+            Grouped(count),
+            names.join(", ")
+        ))),
     }
 }
 
 /// The machine that the arguments describe.
 fn machine(args: &ReplayArgs) -> Result<Machine, Failure> {
     let own = args.host.iter().copied();
+    let mut rules = [args.rules.clone(), args.rules6.clone()];
     let mut machine = match &args.config {
         None => Machine::transparent(own),
         Some(file) => {
@@ -63,14 +82,17 @@ fn machine(args: &ReplayArgs) -> Result<Machine, Failure> {
                 let message = format!("--host: {} describes the machine", file.display());
                 return Err(Failure::usage(message, Some(hint)));
             }
-            let ruled = config.rules.is_some() || config.rules6.is_some();
-            if ruled {
-                let file = file.display();
-                eprintln!("warning: {file}: rules are not evaluated yet, every packet passes them");
-            }
-            Machine::from_config(&config, own)?
+            let machine = Machine::from_config(&config, own)?;
+            let [v4, v6] = rules;
+            rules = [v4.or(config.rules), v6.or(config.rules6)];
+            machine
         }
     };
+    for (file, family) in rules.iter().zip([Family::V4, Family::V6]) {
+        if let Some(file) = file {
+            machine.rules.push(rules::to_run(file, family)?);
+        }
+    }
     for assignment in &args.sysctl {
         machine.set(&assignment.name, &assignment.value).map_err(|error| {
             let message = format!("--sysctl {}: {error}", assignment.name);
@@ -119,6 +141,9 @@ fn text(
     }
     if args.expectations {
         expectations(replay, &mut sections.next())?;
+    }
+    if args.counters {
+        counters(replay, &mut sections.next())?;
     }
     if args.proc {
         proc(replay, &mut sections.next())?;
@@ -225,6 +250,14 @@ impl Drop for Section<'_> {
         // What printed nothing leaves the line to the next one.
         *self.begun |= self.apart;
     }
+}
+
+/// As `iptables-save -c` and `ip6tables-save -c`.
+fn counters(replay: &Replay, out: &mut dyn Write) -> io::Result<()> {
+    [Family::V4, Family::V6]
+        .into_iter()
+        .filter_map(|family| replay.engine().rules(family))
+        .try_for_each(|rules| out.write_all(rules.counted().save(ShowCounters::Yes).as_bytes()))
 }
 
 /// As `conntrack -L`.

@@ -101,17 +101,36 @@ fn counted(errors: usize, file: &Path) -> String {
 
 fn print(language: &Language, counters: ShowCounters, file: &Path) -> Result<(), Failure> {
     let text = read(file)?;
-    let rules = load(language, counters, file, &text).map_err(|diagnostics| {
-        let texts: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
-        // A diagnostic and a failure begin and end alike.
-        let text = texts.join("\n");
-        Failure::usage(text.trim_start_matches("error: ").trim_end(), None)
-    })?;
+    let rules = load(language, counters, file, &text).map_err(|errors| refused(&errors))?;
     let mut out = io::stdout().lock();
     for rules in rules {
         out.write_all(rules.rules().save(counters).as_bytes()).map_err(Failure::output)?;
     }
     out.flush().map_err(Failure::output)
+}
+
+fn refused(diagnostics: &[Diagnostic]) -> Failure {
+    let texts: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+    // A diagnostic and a failure begin and end alike.
+    let text = texts.join("\n");
+    Failure::usage(text.trim_start_matches("error: ").trim_end(), None)
+}
+
+/// The rules that a file has for a family, to be run.
+pub(crate) fn to_run(file: &Path, family: Family) -> Result<ValidRuleset, Failure> {
+    let text = read(file)?;
+    let language = Language { ipv6: family == Family::V6 };
+    let rules =
+        load(&language, ShowCounters::Yes, file, &text).map_err(|errors| refused(&errors))?;
+    let rules = rules.into_iter().find(|rules| rules.rules().family == family);
+    rules.ok_or_else(|| {
+        let (asked, other) = match family {
+            Family::V4 => ("IPv4", "`--rules6` takes ip6tables rules"),
+            Family::V6 => ("IPv6", "`--rules` takes iptables rules"),
+        };
+        let message = format!("{} has no rules for {asked}", file.display());
+        Failure::usage(message, Some(other.to_owned()))
+    })
 }
 
 /// The rules of a file: of one family, of both if it is a script that says so.

@@ -92,6 +92,11 @@ impl Engine {
         self.has_rules = true;
     }
 
+    /// Whether there are rules of either family.
+    pub fn has_rules(&self) -> bool {
+        self.has_rules
+    }
+
     /// The rules of a family with what they have counted.
     pub fn rules(&self, family: Family) -> Option<&Linear> {
         self.rules.of(family)

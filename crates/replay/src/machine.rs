@@ -13,6 +13,7 @@ use stateward_engine::defrag::Limits;
 use stateward_engine::route::{Interface, Link, Network, Route, Routing};
 use stateward_engine::source::SourceCheck;
 use stateward_engine::{self as engine, InterfaceId};
+use stateward_rules::ValidRuleset;
 
 use self::ipv4_conf::Ipv4Conf;
 use crate::config::{Config, ConfigError};
@@ -28,6 +29,8 @@ pub struct Machine {
     pub ipv4_fragments: Limits,
     /// Interfaces, addresses, routes.
     pub network: Network,
+    /// Rules, at most one set of a family.
+    pub rules: Vec<ValidRuleset>,
     ipv4_conf: Ipv4Conf,
 }
 
@@ -38,6 +41,7 @@ impl Machine {
             sysctls: Sysctls::default(),
             ipv4_fragments: Limits::IPV4,
             network: Network::transparent(Vec::new(), own),
+            rules: Vec::new(),
             ipv4_conf: Ipv4Conf::default(),
         }
     }
@@ -108,7 +112,10 @@ impl Machine {
             ..stateward_conntrack::Config::default()
         };
         let ipv4_fragments = Some(self.ipv4_fragments);
-        engine::Engine::new(engine::Config { tracker, network: self.network, ipv4_fragments })
+        let network = self.network;
+        let mut engine = engine::Engine::new(engine::Config { tracker, network, ipv4_fragments });
+        self.rules.iter().for_each(|rules| engine.set_rules(rules));
+        engine
     }
 }
 

@@ -13,12 +13,16 @@
 
 mod gate;
 
+use std::fmt;
 use std::io;
 
 use stateward_conntrack::{ConnId, Event, EventKind, Instant, Record, Subject};
+use stateward_engine::rules::{Notes, Passed};
 use stateward_engine::{
     Arrival, BURST, By, Emitted, Engine, From as Origin, InterfaceId, Outcome, Port, Verdict,
 };
+
+use stateward_rules::StepName;
 
 use self::gate::{Arriving, Gate};
 use crate::capture::{Capture, CaptureError, Captured};
@@ -78,6 +82,40 @@ pub struct Step<'a> {
     pub out: Out<'a>,
     /// What was told.
     pub events: &'a [Told],
+    /// What rules said of it, if there are any.
+    pub ruled: Option<Ruled<'a>>,
+}
+
+/// What rules said of a packet.
+#[derive(Clone, Copy)]
+pub struct Ruled<'a>(&'a Engine);
+
+impl<'a> Ruled<'a> {
+    /// Marks, paths, lines of the log.
+    pub fn notes(&self) -> &'a Notes {
+        self.0.notes()
+    }
+
+    /// Where a rule ended the packet, or else the last filter rule or policy that let it pass.
+    pub fn decided(&self) -> Option<StepName<'a>> {
+        self.name(self.notes().decided?)
+    }
+
+    /// All that the packet met.
+    pub fn path(&self) -> impl Iterator<Item = StepName<'a>> + use<'a> {
+        let engine = self.0;
+        engine.notes().path.iter().filter_map(move |passed| engine.name(*passed))
+    }
+
+    fn name(&self, passed: Passed) -> Option<StepName<'a>> {
+        self.0.name(passed)
+    }
+}
+
+impl fmt::Debug for Ruled<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.notes().fmt(f)
+    }
 }
 
 /// What became of a packet.
@@ -217,7 +255,7 @@ impl Replay {
             Some(fate) => fate,
             None => {
                 let outcome = core.walk(&arriving);
-                gate.summary.walked(&outcome, core.engine.tracker());
+                gate.summary.walked(&outcome, &core.engine);
                 connection = core.number(&outcome);
                 core.drain(connection);
                 own = left(&outcome).map(|dev| (dev, without_padding(&core.bytes, &outcome)));
@@ -235,6 +273,7 @@ impl Replay {
             connection,
             out: Out { own, emitted: &core.emitted, names: &gate.entrance },
             events: &core.told,
+            ruled: matches!(fate, Fate::Walked(_)).then(|| core.ruled()).flatten(),
         })?;
         Ok(true)
     }
@@ -255,7 +294,7 @@ impl Replay {
         }
         let mut last = None;
         engine.process_burst(&mut arrivals, Origin::Capture, |engine, _, outcome| {
-            gate.summary.walked(&outcome, engine.tracker());
+            gate.summary.walked(&outcome, engine);
             emitted.clear();
             engine.take_emitted(emitted);
             if engine.tracker().has_events() {
@@ -346,6 +385,10 @@ impl Replay {
 pub const ELSEWHERE: (&str, &str) = ("not_for_us", "addressed to another machine on the link");
 
 impl Core {
+    fn ruled(&self) -> Option<Ruled<'_>> {
+        self.engine.has_rules().then_some(Ruled(&self.engine))
+    }
+
     fn new(engine: Engine) -> Self {
         Self {
             engine,

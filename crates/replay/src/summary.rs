@@ -1,7 +1,7 @@
 //! What a replay has counted: cheap enough to be counted for every packet at any speed.
 
-use stateward_conntrack::{CtState, Instant, Tracker};
-use stateward_engine::{Outcome, Verdict};
+use stateward_conntrack::{CtState, Instant};
+use stateward_engine::{At, Engine, Outcome, Verdict};
 use stateward_wire::checksum::{self, Verification, verify_transport};
 use stateward_wire::{IcmpHeader, Packet, SctpHeader, TcpHeader, UdpHeader, protocol};
 
@@ -24,6 +24,10 @@ pub struct Summary {
     pub invalid: Tally,
     /// Dropped packets by the word of the reason.
     pub dropped: Tally,
+    /// Packets that met matches or targets that are not evaluated.
+    pub not_evaluated_packets: u64,
+    /// These matches and targets, by name.
+    pub not_evaluated: Tally,
     /// Packets whose transport checksum was left to the sender's network card.
     pub unfinished: u64,
     /// Packets cut by the capture's snap length.
@@ -49,6 +53,10 @@ pub struct Verdicts {
     pub output: u64,
     /// Dropped on the way.
     pub drop: u64,
+    /// Dropped by a rule that tells the sender.
+    pub reject: u64,
+    /// Sent to user space by a rule.
+    pub queue: u64,
     /// Fragments that wait for the rest, or waited.
     pub held: u64,
     /// Records of what this replay had emitted.
@@ -92,7 +100,7 @@ impl Summary {
 
     /// A packet has walked.
     #[inline]
-    pub(crate) fn walked(&mut self, outcome: &Outcome, tracker: &Tracker) {
+    pub(crate) fn walked(&mut self, outcome: &Outcome, engine: &Engine) {
         if let Some(state) = outcome.state
             && let Some(count) = self.states.get_mut(position(state))
         {
@@ -100,7 +108,10 @@ impl Summary {
         }
         self.connections +=
             u64::from(outcome.connection.is_some_and(|connection| connection.began));
-        self.peak = self.peak.max(tracker.count() as u64);
+        self.peak = self.peak.max(engine.tracker().count() as u64);
+        if engine.has_rules() {
+            self.ruled(engine);
+        }
         let verdicts = &mut self.verdicts;
         match outcome.verdict {
             Verdict::Forward(_) => verdicts.forward += 1,
@@ -108,14 +119,27 @@ impl Summary {
             Verdict::Output(_) => verdicts.output += 1,
             Verdict::Held => verdicts.held += 1,
             Verdict::Malformed => verdicts.malformed += 1,
+            Verdict::Drop(At::Rule) => {
+                verdicts.drop += 1;
+                self.dropped.count("rule");
+            }
             Verdict::Drop(_) => {
                 verdicts.drop += 1;
                 self.dropped.count(outcome.why.map_or("", |why| why.code()));
             }
+            Verdict::Reject => verdicts.reject += 1,
+            Verdict::Queue(_) => verdicts.queue += 1,
         }
         if outcome.state == Some(CtState::Invalid) {
             self.invalid.count(outcome.why.map_or("", |why| why.code()));
         }
+    }
+
+    #[inline(never)]
+    fn ruled(&mut self, engine: &Engine) {
+        let notes = engine.notes();
+        self.not_evaluated_packets += u64::from(!notes.not_evaluated.is_empty());
+        notes.not_evaluated.iter().for_each(|name| self.not_evaluated.count(name));
     }
 
     /// A packet was not for this machine.

@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use stateward_conntrack::text::{EventLine, Output};
 use stateward_conntrack::{CtState, Direction};
-use stateward_engine::Verdict;
+use stateward_engine::{At, Outcome, Verdict};
 
 use crate::describe::Described;
 use crate::run::{ELSEWHERE, Fate, Meanwhile, Sink, Step, Told};
@@ -111,14 +111,7 @@ impl<W: Write> Lines<W> {
         paint(style_of_fate(&step.fate)).around(line, format_args!("{verdict:<9}"))?;
         write!(line, " {}", Described(captured.bytes))?;
         match step.fate {
-            Fate::Walked(outcome) => {
-                let Some(why) = outcome.why else { return Ok(()) };
-                line.write_str("  | ")?;
-                if let Verdict::Drop(at) = outcome.verdict {
-                    write!(line, "{}: ", at.name())?;
-                }
-                paint(style_of(state)).around(line, format_args!("{why}"))
-            }
+            Fate::Walked(outcome) => reason(line, step, &outcome, &paint(style_of(state))),
             Fate::Elsewhere => write!(line, "  | wire: {}", ELSEWHERE.1),
             Fate::Seen(_) => Ok(()),
         }
@@ -223,6 +216,36 @@ fn civil(day: u64) -> (u64, u64, u64) {
     (era * 400 + year + u64::from(month <= 2), month, in_month)
 }
 
+/// The last column: where and why, what could not be evaluated; then lines of the kernel's log.
+fn reason(line: &mut String, step: &Step<'_>, outcome: &Outcome, paint: &Paint) -> fmt::Result {
+    let mut parts = "  | ";
+    let mut apart = || std::mem::replace(&mut parts, "; ");
+    let decided = step.ruled.and_then(|ruled| ruled.decided());
+    match (outcome.verdict, decided) {
+        (Verdict::Drop(At::Rule) | Verdict::Reject | Verdict::Queue(_), Some(rule)) => {
+            write!(line, "{}{rule}", apart())?;
+        }
+        (Verdict::Drop(At::Rule), None) => {
+            write!(line, "{}too short for a rule's match", apart())?;
+        }
+        (Verdict::Drop(at), _) => write!(line, "{}{}", apart(), at.name())?,
+        _ => {}
+    }
+    if let Some(why) = outcome.why {
+        let at_stage = matches!(outcome.verdict, Verdict::Drop(at) if at != At::Rule);
+        line.push_str(if at_stage { ": " } else { apart() });
+        paint.around(line, format_args!("{why}"))?;
+    }
+    let Some(notes) = step.ruled.map(|ruled| ruled.notes()) else { return Ok(()) };
+    for name in &notes.not_evaluated {
+        write!(line, "{}{name} not evaluated", apart())?;
+    }
+    for logged in &notes.log {
+        write!(line, "\n    log: {}", logged.text.trim_end())?;
+    }
+    Ok(())
+}
+
 /// Puts a style around text, if colours are wanted.
 struct Paint {
     style: Style,
@@ -252,8 +275,11 @@ fn style_of(state: Option<CtState>) -> Style {
 fn style_of_fate(fate: &Fate) -> Style {
     match fate {
         Fate::Walked(outcome) => match outcome.verdict {
-            Verdict::Drop(_) | Verdict::Malformed => AnsiColor::Red.on_default().bold(),
+            Verdict::Drop(_) | Verdict::Reject | Verdict::Malformed => {
+                AnsiColor::Red.on_default().bold()
+            }
             Verdict::Held => Style::new().dimmed(),
+            Verdict::Queue(_) => AnsiColor::Yellow.on_default(),
             Verdict::Forward(_) | Verdict::Input | Verdict::Output(_) => Style::new(),
         },
         Fate::Elsewhere => AnsiColor::Red.on_default().bold(),

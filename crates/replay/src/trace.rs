@@ -16,10 +16,13 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use stateward_conntrack::{CtState, Instant, Tracker};
-use stateward_engine::{By, Verdict, Why};
+use stateward_engine::rules::LogLine;
+use stateward_engine::{At, By, Verdict, Why};
+use stateward_rules::{ShowCounters, StepName};
+use stateward_wire::Family;
 
 pub use self::event::{EntryRecord, Event, EventRecord, ExpectationRecord};
-use crate::run::{ELSEWHERE, Fate, Left, Meanwhile, Out, Replay, Sink, Step};
+use crate::run::{ELSEWHERE, Fate, Left, Meanwhile, Out, Replay, Ruled, Sink, Step};
 use crate::summary::{STATES, Summary, Tally};
 
 /// A record of type `packet`.
@@ -51,9 +54,9 @@ pub struct Packet<'a> {
     pub connection: Option<u64>,
     /// What became of it.
     pub verdict: &'static str,
-    /// Where it ended.
+    /// Where it ended, or else the last filter rule or policy that accepted it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<&'static str>,
+    pub at: Option<Place<'a>>,
     /// The sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<Sentence>,
@@ -63,9 +66,21 @@ pub struct Packet<'a> {
     /// What left.
     #[serde(skip_serializing_if = "Out::is_empty")]
     pub out: Out<'a>,
+    /// The rules it met, and those that this host's answers to it met.
+    #[serde(skip_serializing_if = "Path::is_empty")]
+    pub trace: Path<'a>,
     /// What was told.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub events: &'a [crate::run::Told],
+    /// Lines of the kernel's log.
+    #[serde(skip_serializing_if = "Log::is_empty")]
+    pub log: Log<'a>,
+    /// Matches and targets that it met and that are not evaluated.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub not_evaluated: &'a [&'static str],
+    /// Its mark at its end.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub mark: u32,
 }
 
 impl<'a> Packet<'a> {
@@ -86,13 +101,17 @@ impl<'a> Packet<'a> {
             reason: None,
             reason_code: None,
             out: step.out,
+            trace: Path(step.ruled),
             events: step.events,
+            log: Log(step.ruled.map_or(&[], |ruled| &ruled.notes().log)),
+            not_evaluated: step.ruled.map_or(&[], |ruled| &ruled.notes().not_evaluated),
+            mark: step.ruled.map_or(0, |ruled| ruled.notes().mark),
         };
         match step.fate {
             Fate::Seen(_) => plain,
             Fate::Elsewhere => Self {
                 verdict: "drop",
-                at: Some("wire"),
+                at: Some(Place::Stage("wire")),
                 reason: Some(Sentence::Elsewhere),
                 reason_code: Some(ELSEWHERE.0),
                 ..plain
@@ -102,8 +121,8 @@ impl<'a> Packet<'a> {
                 direction: outcome.connection.map(|connection| connection.direction.name()),
                 verdict: verdict(outcome.verdict),
                 at: match outcome.verdict {
-                    Verdict::Drop(at) => Some(at.name()),
-                    _ => None,
+                    Verdict::Drop(at) if at != At::Rule => Some(Place::Stage(at.name())),
+                    _ => step.ruled.and_then(|ruled| ruled.decided()).map(Place::Rule),
                 },
                 reason: outcome.why.map(Sentence::Why),
                 reason_code: outcome.why.map(|why| why.code()),
@@ -111,6 +130,73 @@ impl<'a> Packet<'a> {
             },
         }
     }
+}
+
+/// Where a packet ended or was let pass.
+#[derive(Debug, Clone, Copy)]
+pub enum Place<'a> {
+    /// A part of the engine.
+    Stage(&'static str),
+    /// A rule or a policy.
+    Rule(StepName<'a>),
+}
+
+impl Serialize for Place<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Stage(name) => serializer.serialize_str(name),
+            Self::Rule(name) => serializer.collect_str(name),
+        }
+    }
+}
+
+/// The rules a packet met.
+#[derive(Debug, Clone, Copy)]
+pub struct Path<'a>(Option<Ruled<'a>>);
+
+impl Path<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_none_or(|ruled| ruled.notes().path.is_empty())
+    }
+}
+
+impl Serialize for Path<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        /// A name as TRACE writes it.
+        struct Name<'a>(StepName<'a>);
+        impl Serialize for Name<'_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(&self.0)
+            }
+        }
+        serializer.collect_seq(self.0.iter().flat_map(Ruled::path).map(Name))
+    }
+}
+
+/// Lines of the kernel's log.
+#[derive(Debug, Clone, Copy)]
+pub struct Log<'a>(&'a [LogLine]);
+
+impl Log<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Log<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Line<'a> {
+            level: u8,
+            text: &'a str,
+        }
+        serializer
+            .collect_seq(self.0.iter().map(|LogLine { level, text }| Line { level: *level, text }))
+    }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// IP length, also of a packet that did not get to the engine.
@@ -131,6 +217,8 @@ pub const fn verdict(verdict: Verdict) -> &'static str {
         Verdict::Input => "input",
         Verdict::Output(_) => "output",
         Verdict::Drop(_) => "drop",
+        Verdict::Reject => "reject",
+        Verdict::Queue(_) => "queue",
         Verdict::Held => "held",
         Verdict::Malformed => "malformed",
     }
@@ -232,6 +320,15 @@ pub struct End<'a> {
     /// The expectations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expectations: Option<Expectations<'a>>,
+    /// The IPv4 ruleset as `iptables-save -c` prints it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counters: Option<String>,
+    /// The IPv6 ruleset as `ip6tables-save -c` prints it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counters6: Option<String>,
+    /// Packets that met matches or targets that are not evaluated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_evaluated: Option<&'a crate::summary::Tally>,
     /// Counters of the tracker.
     pub statistics: Statistics<'a>,
     /// IP packets read.
@@ -258,7 +355,14 @@ impl<'a> End<'a> {
     /// The end of a replay; with its tables if its packets were numbered.
     pub fn of(replay: &'a Replay, with_tables: bool) -> Self {
         let summary = replay.summary();
+        let counters = |family| {
+            let rules = replay.engine().rules(family)?;
+            Some(rules.counted().save(ShowCounters::Yes))
+        };
         Self {
+            counters: counters(Family::V4),
+            counters6: counters(Family::V6),
+            not_evaluated: (summary.not_evaluated_packets > 0).then_some(&summary.not_evaluated),
             table: with_tables.then_some(Table(replay)),
             expectations: with_tables.then(|| Expectations(replay.engine().tracker())),
             statistics: Statistics { tracker: replay.engine().tracker(), summary },

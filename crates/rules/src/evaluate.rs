@@ -79,9 +79,10 @@ pub(crate) trait Acting {
 }
 
 /// A ruleset's tables, ready to be asked. See the module's essay.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Linear {
     tables: Vec<Program>,
+    rules: Ruleset,
 }
 
 /// One table.
@@ -138,7 +139,8 @@ enum Met {
 impl Linear {
     /// The rules, with the counters they were written with.
     pub fn new(rules: &ValidRuleset) -> Self {
-        Self { tables: rules.rules().tables.iter().map(Program::new).collect() }
+        let rules = rules.rules().clone();
+        Self { tables: rules.tables.iter().map(Program::new).collect(), rules }
     }
 
     /// Whether there is something to ask in `table`.
@@ -163,8 +165,9 @@ impl Linear {
         StepName { step, chain: chain.map_or("", |chain| &chain.name) }
     }
 
-    /// Writes what was counted into the rules that this was made of.
-    pub fn count_into(&self, rules: &mut Ruleset) {
+    /// The rules with what they have counted.
+    pub fn counted(&self) -> Ruleset {
+        let mut rules = self.rules.clone();
         for (program, table) in self.tables.iter().zip(&mut rules.tables) {
             for (counted, chain) in program.chains.iter().zip(&mut table.chains) {
                 chain.end = counted.end;
@@ -173,6 +176,7 @@ impl Linear {
                 }
             }
         }
+        rules
     }
 }
 

@@ -26,6 +26,14 @@ pub(crate) struct ReplayArgs {
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "The machine")]
     pub(crate) config: Option<PathBuf>,
 
+    /// iptables rules for IPv4, as iptables-save writes them, or a script of iptables commands
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "The machine")]
+    pub(crate) rules: Option<PathBuf>,
+
+    /// ip6tables rules for IPv6
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "The machine")]
+    pub(crate) rules6: Option<PathBuf>,
+
     /// A setting of connection tracking, as net.netfilter.nf_conntrack_tcp_loose=0
     #[arg(long, short, value_name = "NAME=VALUE", help_heading = "The machine")]
     pub(crate) sysctl: Vec<Assignment>,
@@ -63,6 +71,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) proc: bool,
 
+    /// The rules at the end with what they counted, as `iptables-save -c` prints them
+    #[arg(long, help_heading = "Output")]
+    pub(crate) counters: bool,
+
     /// Write what left the machine to a pcapng file, each packet with a comment; `-` writes to
     /// standard output, and what is printed goes to standard error
     #[arg(long, short, value_name = "OUT.pcapng", value_hint = ValueHint::FilePath, help_heading = "Output")]
@@ -84,11 +96,13 @@ The line of a packet:
   state       NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED, as `-m conntrack --ctstate` sees it
   connection  #1, #2, … by first appearance
   direction   -> original, <- reply
-  verdict     forward, input or output: it reached the end of that path; drop; held: a fragment that
-              waits for the rest; seen: a record of what this replay had sent; malformed
-  reason      why it is INVALID, ignored or dropped, with the numbers that decided
+  verdict     forward, input or output: it reached the end of that path; drop; reject: dropped, and its
+              sender told; queue: sent to user space; held: a fragment that waits for the rest; seen: a
+              record of what this replay had sent; malformed
+  reason      the rule that dropped it; why it is INVALID, ignored or dropped, with the numbers that
+              decided; what of the rules could not be evaluated. Lines of LOG stand below.
 
-Exit status: 0 done, 2 wrong usage or unreadable input. Of a damaged capture everything readable is
+Exit status: 0 done, 1 packets met rules that are not evaluated, 2 wrong usage or unreadable input. Of a damaged capture everything readable is
 replayed first.";
 
 /// How the output is printed.

@@ -21,6 +21,7 @@ impl fmt::Display for Report<'_> {
         column(f, "Verdict", verdicts(&summary.verdicts))?;
         column(f, "INVALID because of", summary.invalid.sorted())?;
         column(f, "Dropped because of", summary.dropped.sorted())?;
+        column(f, "Not evaluated, though packets met it", summary.not_evaluated.sorted())?;
         let statistics = self.0.engine().tracker().statistics();
         let given_up = "connections gave way to new ones (early_drop)";
         column(f, "The table was full", [(given_up, statistics.early_drop)])?;
@@ -50,13 +51,15 @@ impl Report<'_> {
     }
 }
 
-fn verdicts(verdicts: &Verdicts) -> [(&'static str, u64); 7] {
-    let Verdicts { forward, input, output, drop, held, seen, malformed } = *verdicts;
+fn verdicts(verdicts: &Verdicts) -> [(&'static str, u64); 9] {
+    let Verdicts { forward, input, output, drop, reject, queue, held, seen, malformed } = *verdicts;
     [
         ("forward", forward),
         ("input", input),
         ("output", output),
         ("drop", drop),
+        ("reject", reject),
+        ("queue", queue),
         ("held", held),
         ("seen", seen),
         ("malformed", malformed),

@@ -310,9 +310,7 @@ fn what_was_met_is_counted() {
         linear.ask(TableName::Filter, Hook::Forward, &mut packet).verdict,
         ChainVerdict::Drop
     );
-    let mut counted = rules.rules().clone();
-    linear.count_into(&mut counted);
-    let saved = counted.save(ShowCounters::Yes);
+    let saved = linear.counted().save(ShowCounters::Yes);
     for line in [
         ":FORWARD DROP [2:132]",
         "[8:732] -A FORWARD -p udp -j A",
