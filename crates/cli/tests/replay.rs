@@ -191,16 +191,27 @@ fn quiet() {
 }
 
 #[test]
+fn packets_are_asked_by_rules() {
+    let line = "replay --counters --config crates/cli/tests/inputs/ruled.toml \
+                examples/captures/office.pcap";
+    prints(line, file!["snapshots/office-ruled.txt"]);
+    let line = "replay --format json --config crates/cli/tests/inputs/ruled.toml \
+                examples/captures/office.pcap";
+    prints(line, file!["snapshots/office-ruled.json"]);
+}
+
+#[test]
 fn rules_that_are_not_evaluated_are_said() {
     let directory = tempfile::tempdir().unwrap();
+    let rules = "*filter\n-A FORWARD -m pkttype --pkt-type unicast -j DROP\nCOMMIT\n";
+    fs::write(directory.path().join("rules.v4"), rules).unwrap();
     fs::write(directory.path().join("gateway.toml"), "rules = \"rules.v4\"\n").unwrap();
     let capture = repository().join("examples/captures/http.pcap.gz");
-    run_in(
-        directory.path(),
-        &format!("replay --quiet --config gateway.toml {}", capture.display()),
-    )
-    .code(0)
-    .stderr_eq("warning: gateway.toml: rules are not evaluated yet, every packet passes them\n");
+    let line = format!("replay --quiet --config gateway.toml {}", capture.display());
+    let run = run_in(directory.path(), &line).code(1);
+    run.stderr_eq("error: [..] packets met rules that are not evaluated: pkttype\n");
+    let line = format!("replay --quiet --rules nowhere.v4 {}", capture.display());
+    run_in(directory.path(), &line).code(2).stdout_eq("");
 }
 
 #[test]

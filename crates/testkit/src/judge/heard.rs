@@ -60,6 +60,8 @@ pub(crate) enum End {
     Routing,
     /// In the last hook.
     Confirm,
+    /// By a rule, of which there are none here.
+    Rule,
     /// It was delivered to this host.
     Delivered,
     /// It left.
