@@ -11,6 +11,8 @@ pub struct Settings {
     pub unrouted: bool,
     /// A host: it forwards nothing.
     pub host: bool,
+    /// `rp_filter` of both links: where a source must be routed to, for its packets to come in.
+    pub rp_filter: u8,
     /// MTU of `wan0`, if not 1500.
     pub mtu: Option<u16>,
 }
@@ -57,6 +59,9 @@ impl Settings {
             settings.mtu = Some(random.pick([1280, 1400]));
         }
         settings.host = random.rarely(8);
+        if random.rarely(45) {
+            settings.rp_filter = random.pick([1, 1, 2]);
+        }
         match random.below(100) {
             0..=39 => return settings,
             40..=41 => settings.draw_scarcity(random),

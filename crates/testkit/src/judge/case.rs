@@ -1,8 +1,8 @@
 //! A dialogue on which the sides once differed, as a file that is replayed for ever.
 //!
-//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `mtu N`, then one a packet, `lan`, `wan` or `local`
-//! with its bytes in hexadecimal, and between packets `pause MILLISECONDS` and `change NAME VALUE` of a
-//! sysctl. What follows a `#` is for people.
+//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `rp_filter N`, `mtu N`, then one a packet,
+//! `lan`, `wan` or `local` with its bytes in hexadecimal, and between packets `pause MILLISECONDS` and
+//! `change NAME VALUE` of a sysctl. What follows a `#` is for people.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
         text += format!("# {line}").trim_end();
         text.push('\n');
     }
-    let Settings { sysctls, unrouted, host, mtu } = &dialogue.settings;
+    let Settings { sysctls, unrouted, host, rp_filter, mtu } = &dialogue.settings;
     for (name, value) in sysctls {
         let _ = writeln!(text, "sysctl {name} {value}");
     }
@@ -26,6 +26,9 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
     }
     if *host {
         text += "host\n";
+    }
+    if *rp_filter != 0 {
+        let _ = writeln!(text, "rp_filter {rp_filter}");
     }
     if let Some(mtu) = mtu {
         let _ = writeln!(text, "mtu {mtu}");
@@ -72,6 +75,7 @@ fn take(dialogue: &mut Dialogue, next: &mut Step, words: &[&str]) -> Option<()> 
         ["sysctl", name, value] => settings.sysctls.push((name.to_owned(), value.parse().ok()?)),
         ["unrouted"] => settings.unrouted = true,
         ["host"] => settings.host = true,
+        ["rp_filter", asked] => settings.rp_filter = asked.parse().ok()?,
         ["mtu", mtu] => settings.mtu = Some(mtu.parse().ok()?),
         ["pause", milliseconds] => next.pause = Duration::from_millis(milliseconds.parse().ok()?),
         ["change", name, value] => next.changes.push((name.to_owned(), value.parse().ok()?)),

@@ -33,13 +33,8 @@ const ENOUGH: u64 = 100;
 /// How many packets of each protocol there should have been.
 const ENOUGH_PACKETS: u64 = 5000;
 
-/// Reasons that the dialogues cannot bring about: why, and the test that holds them.
-const BEYOND: [(&str, &str, &str); 3] = [
-    (
-        "reverse_path",
-        "no dialogue sets rp_filter: every kind of source meets it elsewhere",
-        "testkit/tests/sources.rs",
-    ),
+/// Reasons that cannot be had from the kernel: why, and the test that holds them.
+const BEYOND: [(&str, &str, &str); 2] = [
     (
         "clash",
         "needs two packets of one flow between two hooks: two processors, or a queue",

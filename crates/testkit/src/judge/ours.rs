@@ -8,7 +8,7 @@ use stateward_conntrack::{
     Tuple,
 };
 use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
-use stateward_engine::source::{OwnSource, SourceCheck};
+use stateward_engine::source::{OwnSource, ReversePath, SourceCheck};
 use stateward_engine::{Arrival, At, By, Config, Emitted, Engine, From, Outcome, Verdict, Why};
 use stateward_wire::Packet;
 
@@ -150,12 +150,17 @@ fn sysctls(settings: &Settings) -> Sysctls {
 }
 
 fn network(settings: &Settings) -> Network {
+    let reverse_path = match settings.rp_filter {
+        0 => ReversePath::Any,
+        1 => ReversePath::Strict,
+        _ => ReversePath::Loose,
+    };
     let interface = |name: &str, addresses: [&str; 2], mtu| Interface {
         name: name.to_owned(),
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
         mtu,
         link: Link::PointToPoint,
-        source_check: SourceCheck { own: OwnSource::Accepted, ..SourceCheck::default() },
+        source_check: SourceCheck { reverse_path, own: OwnSource::Accepted },
     };
     let mtu = settings.mtu.map_or(1500, u32::from);
     let interfaces = vec![

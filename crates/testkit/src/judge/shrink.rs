@@ -115,6 +115,7 @@ impl Shrinker<'_> {
         let mut dialogue = self.best.dialogue.clone();
         dialogue.settings.unrouted = false;
         dialogue.settings.host = false;
+        dialogue.settings.rp_filter = 0;
         dialogue.settings.mtu = None;
         if dialogue.settings != self.best.dialogue.settings {
             self.attempt(dialogue)?;

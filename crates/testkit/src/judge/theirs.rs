@@ -36,6 +36,10 @@ pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
         let forwarding = ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"];
         sysctls.extend(forwarding.map(|name| (name.to_owned(), "0".to_owned())));
     }
+    if dialogue.settings.rp_filter != 0 {
+        let asked = dialogue.settings.rp_filter.to_string();
+        sysctls.push(("net.ipv4.conf.all.rp_filter".to_owned(), asked));
+    }
     Scenario {
         sysctls,
         links: links(&dialogue.settings),
