@@ -61,7 +61,7 @@ pub(crate) fn steady(
 }
 
 /// One UDP datagram.
-#[inline(never)]
+#[inline]
 pub(crate) fn packet(
     track: &mut UdpTrack,
     context: &L4Context<'_>,
