@@ -10,7 +10,9 @@ pub mod connlabel;
 pub mod connlimit;
 pub mod connmark;
 pub mod conntrack;
+pub mod cpu;
 pub mod dccp;
+pub mod devgroup;
 pub mod dscp;
 pub mod dst;
 pub mod ecn;
@@ -38,10 +40,12 @@ pub mod physdev;
 pub mod pkttype;
 pub mod policy;
 pub mod quota;
+pub mod realm;
 pub mod recent;
 pub mod rpfilter;
 pub mod rt;
 pub mod sctp;
+pub mod set;
 pub mod socket;
 pub mod state;
 pub mod statistic;
@@ -51,6 +55,7 @@ pub mod tcpmss;
 pub mod time;
 pub mod tos;
 pub mod ttl;
+pub mod u32;
 pub mod udp;
 
 crate::extension::extensions! {
@@ -76,8 +81,12 @@ crate::extension::extensions! {
         Connmark(connmark::Connmark),
         /// `-m conntrack`
         Conntrack(conntrack::Conntrack),
+        /// `-m cpu`
+        Cpu(cpu::Cpu),
         /// `-m dccp`
         Dccp(dccp::Dccp),
+        /// `-m devgroup`
+        Devgroup(devgroup::Devgroup),
         /// `-m dscp`
         Dscp(dscp::Dscp),
         /// `-m dst`
@@ -130,6 +139,8 @@ crate::extension::extensions! {
         Policy(policy::Policy),
         /// `-m quota`
         Quota(quota::Quota),
+        /// `-m realm`
+        Realm(realm::Realm),
         /// `-m recent`
         Recent(recent::Recent),
         /// `-m rpfilter`
@@ -138,6 +149,8 @@ crate::extension::extensions! {
         Rt(rt::Rt),
         /// `-m sctp`
         Sctp(sctp::Sctp),
+        /// `-m set`
+        Set(set::Set),
         /// `-m socket`
         Socket(socket::Socket),
         /// `-m state`
@@ -156,6 +169,8 @@ crate::extension::extensions! {
         Tos(tos::Tos),
         /// `-m ttl`
         Ttl(ttl::Ttl),
+        /// `-m u32`
+        U32(u32::U32),
         /// `-m udp`
         Udp(udp::Udp),
     }

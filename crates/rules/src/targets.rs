@@ -1,13 +1,16 @@
 //! All target extensions: one file each, one line each here. How to add one stands in the crate's essay.
 
+pub mod audit;
 pub mod checksum;
 pub mod classify;
 pub mod connmark;
+pub mod connsecmark;
 pub mod ct;
 pub mod dnat;
 pub mod dscp;
 pub mod ecn;
 pub mod hl;
+pub mod idletimer;
 pub mod log;
 pub mod mark;
 pub mod masquerade;
@@ -18,9 +21,12 @@ pub mod nfqueue;
 pub mod notrack;
 pub mod redirect;
 pub mod reject;
+pub mod set;
 pub mod snat;
+pub mod synproxy;
 pub mod tcpmss;
 pub mod tcpoptstrip;
+pub mod tee;
 pub mod tos;
 pub mod tproxy;
 pub mod trace;
@@ -29,12 +35,16 @@ pub mod ttl;
 crate::extension::extensions! {
     /// A target extension with its options.
     Extension at crate::evaluate::Acting {
+        /// `-j AUDIT`
+        Audit(audit::Audit),
         /// `-j CHECKSUM`
         Checksum(checksum::Checksum),
         /// `-j CLASSIFY`
         Classify(classify::Classify),
         /// `-j CONNMARK`
         Connmark(connmark::Connmark),
+        /// `-j CONNSECMARK`
+        Connsecmark(connsecmark::Connsecmark),
         /// `-j CT`
         Ct(ct::Ct),
         /// `-j DNAT`
@@ -45,6 +55,8 @@ crate::extension::extensions! {
         Ecn(ecn::Ecn),
         /// `-j HL`
         Hl(hl::Hl),
+        /// `-j IDLETIMER`
+        Idletimer(idletimer::Idletimer),
         /// `-j LOG`
         Log(log::Log),
         /// `-j MARK`
@@ -63,12 +75,18 @@ crate::extension::extensions! {
         Redirect(redirect::Redirect),
         /// `-j REJECT`
         Reject(reject::Reject),
+        /// `-j SET`
+        Set(set::Set),
         /// `-j SNAT`
         Snat(snat::Snat),
+        /// `-j SYNPROXY`
+        Synproxy(synproxy::Synproxy),
         /// `-j TCPMSS`
         Tcpmss(tcpmss::Tcpmss),
         /// `-j TCPOPTSTRIP`
         Tcpoptstrip(tcpoptstrip::Tcpoptstrip),
+        /// `-j TEE`
+        Tee(tee::Tee),
         /// `-j TOS`
         Tos(tos::Tos),
         /// `-j TPROXY`

@@ -9,6 +9,7 @@
 //! chain FORWARD
 //! with -p tcp          stands before the match or target; several lines are tried one by one
 //! needs --name x       options that a second round adds to each case
+//! setup ipset …        a command that is run before, in the judge's own network namespace
 //!
 //! --dport              an option, and values, one a line as in a file of rules
 //!   80
@@ -75,6 +76,7 @@ fn every_option_as_the_installed_iptables_takes_it() {
 fn judged(judge: &mut Iptables, file: &CaseFile) -> (usize, String) {
     let mut report = String::new();
     let mut compared = 0;
+    file.set_up(judge);
     for missing in file.missing_options(judge) {
         writeln!(report, "{}: --help lists --{missing}, but no case has it", file.name).unwrap();
     }

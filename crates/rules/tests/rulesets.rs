@@ -90,6 +90,7 @@ fn ruleset(lines: &[(String, String)], random: &mut Random) -> String {
 fn rulesets_are_printed_as_iptables_prints_them_and_read_again() {
     let Some(mut judge) = Iptables::start() else { return };
     let files = case_files();
+    files.iter().for_each(|file| file.set_up(&mut judge));
     let seed = seed();
     println!("seed {seed}");
     let mut compared = 0;

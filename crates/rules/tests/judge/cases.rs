@@ -18,6 +18,8 @@ pub(crate) struct CaseFile {
     extension: String,
     with: Vec<String>,
     needs: Vec<String>,
+    /// Commands that make what the rules need.
+    setup: Vec<String>,
     options: Vec<(String, Vec<String>)>,
     rules: Vec<String>,
 }
@@ -59,6 +61,7 @@ impl CaseFile {
             extension: String::new(),
             with: Vec::new(),
             needs: Vec::new(),
+            setup: Vec::new(),
             options: Vec::new(),
             rules: Vec::new(),
         };
@@ -87,6 +90,7 @@ impl CaseFile {
             "chain" => self.chain = rest,
             "with" => self.with.push(rest),
             "needs" => self.needs.push(rest),
+            "setup" => self.setup.push(rest),
             "rule" => self.rules.push(rest),
             option if option.starts_with("--") => {
                 self.options.push((option.to_owned(), Vec::new()))
@@ -156,6 +160,13 @@ impl CaseFile {
             lines.push(line);
         }
         lines
+    }
+
+    /// Makes what the rules need.
+    pub(crate) fn set_up(&self, judge: &mut Iptables) {
+        for command in &self.setup {
+            assert_eq!(judge.run(command), 0, "{command}: {}", judge.written("err"));
+        }
     }
 
     /// Options of `--help` that no case has.
