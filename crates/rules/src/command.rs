@@ -5,7 +5,7 @@
 //! matches and the target want to have together, then the command, then addresses, then what the command
 //! admits. The first refusal ends the command.
 
-mod hints;
+pub(crate) mod hints;
 mod options;
 
 use stateward_wire::Family;

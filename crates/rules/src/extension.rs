@@ -100,6 +100,15 @@ macro_rules! extensions {
                 None
             }
 
+            /// The names of all that there are for `family`.
+            pub(crate) fn known(family: stateward_wire::Family) -> Vec<&'static str> {
+                let mut names = Vec::new();
+                $(if <$extension>::FAMILIES.contains(&family) {
+                    names.extend(<$extension>::NAMES);
+                })+
+                names
+            }
+
             /// Its name as it is printed.
             pub fn name(&self) -> &'static str {
                 let names = match self {

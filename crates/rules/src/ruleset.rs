@@ -5,10 +5,12 @@ use std::fmt;
 
 use stateward_wire::Family;
 
+use crate::command::hints::nearest;
 use crate::command::{Draft, Named, Way};
 use crate::option::Refusal;
 use crate::rule::{Counters, RuleSpec, Target, Test, Verdict};
 use crate::source::Position;
+use crate::targets::Extension;
 
 /// The rules of one family: tables in the order in which the input names them first.
 #[derive(Clone, Debug, PartialEq)]
@@ -487,6 +489,17 @@ impl Table {
         Ok(rules)
     }
 
+    /// All that `-j` can name.
+    fn names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = vec!["ACCEPT", "DROP", "RETURN", "QUEUE"];
+        names.extend(self.chains.iter().map(|chain| chain.name.as_str()));
+        // What is for one family only is a hint for the other as well.
+        for family in [Family::V4, Family::V6] {
+            names.extend(Extension::known(family));
+        }
+        names
+    }
+
     /// A chain comes before an extension of the same name.
     fn target(&self, named: Named) -> Result<Target, Refusal> {
         let Named { name, way, extension, word: _ } = named;
@@ -509,6 +522,9 @@ impl Table {
             (None, None) => {
                 let table = self.name;
                 let refusal = Refusal::new(format!("no target or chain is called `{name}`"));
+                if let Some(near) = nearest(&name, &self.names()) {
+                    return Err(refusal.hint(format!("`{near}`?")));
+                }
                 Err(refusal
                     .hint(format!("table {table} must create a chain before a rule uses it")))
             }

@@ -82,3 +82,51 @@ fn hint_for(name: &str, header: &Header) -> Option<String> {
     let found = known.iter().find(|(names, _)| names.contains(&name));
     found.map(|(_, hint)| (*hint).to_owned())
 }
+
+/// The one of `names` that two slips of the pen make of `text`.
+pub(crate) fn nearest<'a>(text: &str, names: &[&'a str]) -> Option<&'a str> {
+    const SLIPS: usize = 2;
+    // A file may hold as many chains, and as many errors, as it likes.
+    const LOOKED_AT: usize = 1_000;
+    // What is much longer than any name is not looked at.
+    if text.len() < 3 || text.len() > 32 {
+        return None;
+    }
+    let distances = names.iter().take(LOOKED_AT).map(|name| (distance(text, name), *name));
+    let nearest = distances.filter(|(distance, _)| *distance <= SLIPS).min();
+    nearest.map(|(_, name)| name)
+}
+
+/// How many characters must be put in, left out or changed to make one of the other.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (number, from) in one.chars().enumerate() {
+        let mut left = number + 1;
+        let mut above_left = number;
+        for (place, to) in row.iter_mut().skip(1).zip(&other) {
+            let change = above_left + usize::from(from != *to);
+            above_left = *place;
+            left = change.min(left + 1).min(*place + 1);
+            *place = left;
+        }
+        row.iter_mut().take(1).for_each(|first| *first = number + 1);
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_of_the_pen_are_found() {
+        let names = ["multiport", "mark", "mac", "limit"];
+        assert_eq!(nearest("multiports", &names), Some("multiport"));
+        assert_eq!(nearest("limti", &names), Some("limit"));
+        assert_eq!(nearest("marc", &names), Some("mac"));
+        assert_eq!(nearest("conntrack", &names), None);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+}

@@ -2,6 +2,7 @@
 
 use stateward_wire::Family;
 
+use super::hints::nearest;
 use super::{Named, Next, State, Style, Way, What};
 use crate::matches::Match;
 use crate::option::Refusal;
@@ -226,7 +227,10 @@ impl<'a> State<'a> {
                 None if Extension::begin(text, self.header.family).is_some() => {
                     refusal.hint(format!("it is a target: `-j {text}`"))
                 }
-                None => refusal,
+                None => match nearest(text, &Match::known(self.header.family)) {
+                    Some(name) => refusal.hint(format!("`-m {name}`?")),
+                    None => refusal,
+                },
             });
         };
         self.push(option, What::Match(one));
