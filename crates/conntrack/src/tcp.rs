@@ -208,7 +208,8 @@ fn invalid(
     }
     if track.last_direction() != seen.direction && ends(track.last_segment()) {
         let limit = span(context.sysctls.tcp.unacknowledged);
-        if context.remaining >= ENOUGH && context.remaining > limit {
+        let remaining = context.remaining.in_ticks();
+        if remaining >= ENOUGH && remaining > limit {
             return L4Decision::InvalidShorten(reason, limit);
         }
     } else {

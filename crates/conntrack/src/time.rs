@@ -44,9 +44,14 @@ impl Span {
     /// clock ticks: of a timeout that was set since the last tick nothing has passed yet, so that a
     /// connection refused at once is told to end 120 seconds before its time, not 119.
     pub const fn as_timeout(self) -> u64 {
+        self.in_ticks().0 / NANOS_PER_SECOND
+    }
+
+    /// What is left of a timeout as a clock that ticks has it: up to the next tick.
+    pub(crate) const fn in_ticks(self) -> Span {
         /// A jiffy at 250 Hz, as distributions build their kernels.
         const TICK: u64 = NANOS_PER_SECOND / 250;
-        self.0.div_ceil(TICK).saturating_mul(TICK) / NANOS_PER_SECOND
+        Span(self.0.div_ceil(TICK).saturating_mul(TICK))
     }
 }
 

@@ -106,6 +106,8 @@ pub struct Tracker {
     masters: u32,
     unfinished: Unfinished,
     now: Instant,
+    /// The connection that a packet ended last: the packet's rules see it still.
+    ended: Option<(ConnId, Glimpse)>,
 }
 
 impl Tracker {
@@ -129,6 +131,7 @@ impl Tracker {
             masters: 0,
             unfinished,
             now: Instant::default(),
+            ended: None,
             sysctls,
         }
     }
@@ -161,6 +164,11 @@ impl Tracker {
     /// Connections in the table.
     pub fn count(&self) -> usize {
         self.table.count()
+    }
+
+    /// What unfinished checksums are.
+    pub fn unfinished(&self) -> Unfinished {
+        self.unfinished
     }
 
     /// The expectations.
@@ -346,6 +354,12 @@ impl Tracker {
             L4Decision::Ignore(reason) => tracked.reason = reason,
             L4Decision::Kill => {
                 self.account(slot, direction, packet.length());
+                self.ended = self.glimpse(&tracked.flow).map(|mut last| {
+                    if direction == Direction::Reply {
+                        last.status.set(Status::SEEN_REPLY);
+                    }
+                    (id, last)
+                });
                 self.unlink(slot, now);
                 return Lookup::Done;
             }

@@ -336,17 +336,12 @@ impl Engine {
     /// Ends connections and forgets fragments whose time has come. The work is bounded by how many
     /// there are.
     pub fn handle_timeout(&mut self, now: Instant) {
-        // A clock that was set back counts as the latest time seen, here as in the tracker.
-        let now = now.max(self.tracker.now());
-        // In the order of their times: an error about a fragment belongs to a connection that lived
-        // until then.
-        while let Some(due) = self.defrag.next_deadline().filter(|due| *due <= now) {
-            self.tracker.handle_timeout(due);
-            while let Some(expired) = self.defrag.handle_timeout(due) {
-                self.give_up(&expired, due);
-            }
-        }
         self.tracker.handle_timeout(now);
+        // A clock that was set back counts as the latest time seen, here as in the tracker.
+        let now = self.tracker.now();
+        while let Some(expired) = self.defrag.handle_timeout(now) {
+            self.give_up(&expired, now);
+        }
     }
 
     /// When [`Engine::handle_timeout`] has something to do, at the earliest.

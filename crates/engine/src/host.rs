@@ -7,7 +7,7 @@
 
 use core::net::IpAddr;
 
-use stateward_conntrack::{CtState, Flow, Tracked};
+use stateward_conntrack::{CtState, Flow, Tracked, Unfinished};
 use stateward_rules::targets::reject::{Answer, Reject};
 use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::compose::{self, Icmp};
@@ -113,12 +113,11 @@ impl Engine {
         self.answer(walker, interface, bytes);
     }
 
-    /// Answers a packet that a rule refuses. One whose checksum is wrong is nobody's to answer.
+    /// Answers a packet that a rule refuses.
     #[inline(never)]
     pub(crate) fn reject(&mut self, walker: &mut Walker<'_>, frame: &Frame<'_>, how: &Reject) {
         let Ok(packet) = frame.packet() else { return };
-        let Some(upper) = packet.upper() else { return };
-        if verify_transport(&packet, upper.protocol) == Verification::Bad {
+        if !may_be_rejected(&packet, self.tracker.unfinished()) {
             return;
         }
         match how.with {
@@ -162,6 +161,9 @@ impl Engine {
             options: &[],
             payload: &[],
         });
+        if let Some(tracked) = &walker.tracked {
+            self.tracker.set_closing(&tracked.flow);
+        }
         self.answer(walker, interface, bytes);
     }
 
@@ -194,6 +196,40 @@ impl Engine {
         // What this host tells itself does not leave.
         if departed.is_ok() && !way.comes_back {
             self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
+        }
+    }
+}
+
+/// A packet whose checksum is wrong, or cannot be there, is nobody's to answer. A protocol that nobody
+/// knows is taken for one that is summed as a whole (kernel `nf_reject_verify_csum`).
+fn may_be_rejected(packet: &Packet<'_>, unfinished: Unfinished) -> bool {
+    let Some(upper) = packet.upper() else { return false };
+    // IPv6 asks for something behind its headers.
+    if packet.family() == Family::V6 && packet.l4().is_empty() {
+        return false;
+    }
+    if packet.is_cut() {
+        return true;
+    }
+    match upper.protocol {
+        protocol::TCP | protocol::UDP | protocol::ICMPV6 | protocol::ICMP => {
+            match verify_transport(packet, upper.protocol) {
+                Verification::Good | Verification::Zero => true,
+                Verification::Unfinished => unfinished == Unfinished::Good,
+                Verification::Bad | Verification::Unverifiable => false,
+            }
+        }
+        protocol::UDPLITE | protocol::SCTP | protocol::GRE | protocol::AH | protocol::ESP => true,
+        number => {
+            let l4 = packet.l4();
+            match packet.family() {
+                // Nothing but zeroes is believed as well.
+                Family::V4 => matches!(checksum::of(l4), 0 | 0xffff),
+                Family::V6 => {
+                    let sum = checksum::pseudo_header(packet.network(), number, l4.len());
+                    sum.bytes(l4).fold() == 0
+                }
+            }
         }
     }
 }

@@ -8,7 +8,8 @@ use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Direction, Instant, Status, Tuple};
 use stateward_wire::edit::Edit;
-use stateward_wire::{Family, Network as Header, Packet};
+use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
+use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
 
 use crate::ruleset::TableName;
 use crate::targets::reject::Reject;
@@ -143,7 +144,10 @@ impl<'a> View<'a> {
     pub(crate) fn protocol(&self) -> Option<u8> {
         match self.packet.network() {
             Header::V4(header) => Some(header.protocol),
-            Header::V6(_) => self.packet.upper().map(|upper| upper.protocol),
+            Header::V6(header) => match self.packet.upper() {
+                Some(upper) => Some(upper.protocol),
+                None => last_header(self.packet.bytes(), header.next_header),
+            },
         }
     }
 
@@ -160,4 +164,27 @@ impl<'a> View<'a> {
     pub(crate) fn family(&self) -> Family {
         self.packet.family()
     }
+}
+
+/// The last of an IPv6 packet's headers where no upper one follows: `NONE`, or what a later fragment belongs
+/// to. `None` if a header is cut. Kernel counterpart: `ipv6_find_hdr`.
+fn last_header(bytes: &[u8], first: u8) -> Option<u8> {
+    const OFFSET: u16 = 0xfff8;
+    let (mut next, mut at) = (first, size_of::<Ipv6Header>());
+    while is_extension(next) && next != protocol::NONE {
+        let rest = bytes.get(at..)?;
+        let header = ExtensionHeader::view(rest)?;
+        if next == protocol::FRAGMENT {
+            let &[_, _, high, low] = rest.first_chunk()?;
+            if u16::from_be_bytes([high, low]) & OFFSET != 0 {
+                let upper = header.next_header;
+                return (!is_extension(upper) || upper == protocol::NONE).then_some(upper);
+            }
+            at += 8;
+        } else {
+            at += extension_length(next, header.length);
+        }
+        next = header.next_header;
+    }
+    Some(next)
 }

@@ -4,7 +4,6 @@ pub mod addrtype;
 pub mod ah;
 pub mod ah6;
 pub mod cgroup;
-pub mod cluster;
 pub mod comment;
 pub mod connbytes;
 pub mod connlabel;
@@ -48,7 +47,6 @@ pub mod rt;
 pub mod sctp;
 pub mod set;
 pub mod socket;
-pub mod srh;
 pub mod state;
 pub mod statistic;
 pub mod string;
@@ -71,8 +69,6 @@ crate::extension::extensions! {
         Ah6(ah6::Ah6),
         /// `-m cgroup`
         Cgroup(cgroup::Cgroup),
-        /// `-m cluster`
-        Cluster(cluster::Cluster),
         /// `-m comment`
         Comment(comment::Comment),
         /// `-m connbytes`
@@ -157,8 +153,6 @@ crate::extension::extensions! {
         Set(set::Set),
         /// `-m socket`
         Socket(socket::Socket),
-        /// `-m srh`
-        Srh(srh::Srh),
         /// `-m state`
         State(state::State),
         /// `-m statistic`

@@ -184,7 +184,8 @@ impl Header {
             }
         }
         for (option, interface) in [("-i", input), ("-o", output)] {
-            if let Some(interface) = interface {
+            // iptables loses `-i +` when it prints, and a `!` with it, though `! -i +` is no interface.
+            if let Some(interface) = interface.as_ref().filter(|one| !one.value.is_any()) {
                 save.inverted(interface.inverted).word(option).word(&interface.value);
             }
         }
@@ -211,6 +212,11 @@ impl Interface {
     /// As it is written: a `+` at the end stands for anything.
     pub(crate) fn new(name: &str) -> Self {
         Self { name: name.to_owned() }
+    }
+
+    /// Whether every interface is meant.
+    fn is_any(&self) -> bool {
+        self.name == "+"
     }
 
     /// Whether the interface called `name` is meant.

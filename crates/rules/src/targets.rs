@@ -7,7 +7,6 @@ pub mod connmark;
 pub mod connsecmark;
 pub mod ct;
 pub mod dnat;
-pub mod dnpt;
 pub mod dscp;
 pub mod ecn;
 pub mod hl;
@@ -20,12 +19,10 @@ pub mod netmap;
 pub mod nflog;
 pub mod nfqueue;
 pub mod notrack;
-pub mod npt;
 pub mod redirect;
 pub mod reject;
 pub mod set;
 pub mod snat;
-pub mod snpt;
 pub mod synproxy;
 pub mod tcpmss;
 pub mod tcpoptstrip;
@@ -52,8 +49,6 @@ crate::extension::extensions! {
         Ct(ct::Ct),
         /// `-j DNAT`
         Dnat(dnat::Dnat),
-        /// `-j DNPT`
-        Dnpt(dnpt::Dnpt),
         /// `-j DSCP`
         Dscp(dscp::Dscp),
         /// `-j ECN`
@@ -84,8 +79,6 @@ crate::extension::extensions! {
         Set(set::Set),
         /// `-j SNAT`
         Snat(snat::Snat),
-        /// `-j SNPT`
-        Snpt(snpt::Snpt),
         /// `-j SYNPROXY`
         Synproxy(synproxy::Synproxy),
         /// `-j TCPMSS`

@@ -12,7 +12,6 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -22,15 +21,6 @@ use testkit::kernel;
 
 /// Packets in which nothing can be left out by chance: what is rarest comes thirty times in as many.
 const LONG_RUN: u64 = 200_000;
-
-/// One test at a time: a dialogue that fills the table waits until nobody else needs the machine, which
-/// those that sleep would do most of the time.
-static MACHINE: Mutex<()> = Mutex::new(());
-
-fn machine() -> MutexGuard<'static, ()> {
-    // The tests share nothing that one of them could leave broken.
-    MACHINE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Whether there is a kernel; if not, says why.
 fn kernel_is_there() -> bool {
@@ -60,7 +50,6 @@ fn what_once_differed_is_equal() {
     if !kernel_is_there() {
         return;
     }
-    let _alone = machine();
     let mut judge = Judge::new().expect("a namespace");
     let mut files: Vec<PathBuf> =
         fs::read_dir(cases()).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -85,7 +74,6 @@ fn dialogues_in_which_connections_expire_are_equal() {
     if !kernel_is_there() {
         return;
     }
-    let _alone = machine();
     let time = Duration::from_secs(number("STATEWARD_JUDGE_SECONDS", 20).min(30));
     let seed = number("STATEWARD_JUDGE_SEED", 1);
     let plan = Plan { expiry: true, packets: 60, ..Plan::default() };
@@ -107,7 +95,6 @@ fn random_dialogues_are_equal() {
     if !kernel_is_there() {
         return;
     }
-    let _alone = machine();
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
     let seed = number("STATEWARD_JUDGE_SEED", 1);
     let mut campaign = Campaign::new(Plan::default(), seed).expect("a namespace");

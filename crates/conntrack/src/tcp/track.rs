@@ -104,6 +104,16 @@ impl TcpTrack {
         TcpState::from_u8(self.state)
     }
 
+    /// The view of an entry's protocol part, to change it.
+    fn of_mut(state: &mut L4State) -> &mut TcpTrack {
+        zerocopy::transmute_mut!(state)
+    }
+
+    /// Somebody in the middle has reset the connection.
+    pub(crate) fn close(state: &mut L4State) {
+        TcpTrack::of_mut(state).state = TcpState::Close as u8;
+    }
+
     pub(crate) fn info(&self, with_sides: bool) -> TcpInfo {
         let side = |direction: Direction| TcpSide {
             window_scale: self.scale[direction],

@@ -3,13 +3,16 @@
 //! [`Tracker::unlink`] is how every connection ends, whatever the cause; it tells the DESTROY event.
 //! Kernel counterpart: `nf_ct_gc_expired`, `nf_ct_delete`.
 
-use super::Tracker;
+use stateward_wire::protocol;
+
+use super::{Flow, Tracker};
 use crate::entry::{ConnId, Entry, Flags};
 use crate::event::{Event, EventKind, EventMask, Subject};
 use crate::expect::Log;
 use crate::status::Status;
+use crate::tcp::TcpTrack;
 use crate::tell::{self, Telling};
-use crate::time::Instant;
+use crate::time::{Instant, Span};
 
 impl Tracker {
     /// Ends what has reached its deadline by `now`, in the order of the deadlines. The work is
@@ -40,6 +43,22 @@ impl Tracker {
             self.unlink(slot, deadline);
         }
         self.expectations.expire(self.now, &mut self.events);
+    }
+
+    /// A TCP connection that this host has reset, for a rule, is closed (kernel
+    /// `nf_conntrack_tcp_set_closing`). It is told with the reset, which belongs to it.
+    pub fn set_closing(&mut self, flow: &Flow) {
+        let Flow::Confirmed(id) = flow else { return };
+        if self.table.live(*id).is_none() {
+            return;
+        }
+        let Some(entry) = self.table.entry_mut(id.slot) else { return };
+        if entry.original.protocol != protocol::TCP {
+            return;
+        }
+        TcpTrack::close(&mut entry.l4);
+        entry.cache_event(EventMask::PROTOINFO);
+        self.table.set_deadline(id.slot, self.now + Span::secs(self.sysctls.tcp.close));
     }
 
     /// Ends a connection, whatever the cause: out of the table, and told.

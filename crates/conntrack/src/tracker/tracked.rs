@@ -40,13 +40,16 @@ pub struct Glimpse {
 }
 
 impl Tracker {
-    /// What rules see of a packet's connection; `None` if it has none, or no longer.
+    /// What rules see of a packet's connection, also of the one that the packet has just ended; `None` if
+    /// it has none.
     pub fn glimpse(&self, flow: &Flow) -> Option<Glimpse> {
         let directions = [Direction::Original, Direction::Reply];
         match flow {
             Flow::None => None,
             Flow::Confirmed(id) => {
-                let entry = self.table.live(*id)?;
+                let Some(entry) = self.table.live(*id) else {
+                    return self.ended.filter(|(ended, _)| ended == id).map(|(_, last)| last);
+                };
                 let [original, reply] = directions.map(|way| self.table.tuple(id.slot, way));
                 let left = self.now.until(entry.deadline()).as_timeout();
                 Some(Glimpse {

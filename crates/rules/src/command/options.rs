@@ -158,11 +158,9 @@ impl<'a> State<'a> {
             return Err(Refusal::new(message));
         }
         let test = Test { value: Interface::new(name), inverted: self.inverted };
-        // A lone `+` has nothing to compare, and a `!` before it is lost as well.
-        let test = (name != "+").then_some(test);
         match letter {
-            'i' => self.header.input = test,
-            _ => self.header.output = test,
+            'i' => self.header.input = Some(test),
+            _ => self.header.output = Some(test),
         }
         Ok(())
     }
