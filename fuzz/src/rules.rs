@@ -1,5 +1,5 @@
-//! Arbitrary text as a file of rules and as a script: it ends in rules or in diagnostics, and neither asks
-//! for more than the text holds.
+//! Arbitrary text as a file of rules and as a script: it ends in rules or in diagnostics, and
+//! neither asks for more than the text holds.
 
 use stateward_rules::lint::lint;
 use stateward_rules::restore::{RestoreOptions, restore};
@@ -44,8 +44,8 @@ pub fn rules(bytes: &[u8]) {
     }
 }
 
-/// A table is printed from its name to its COMMIT, and no longer than its rules can make it: several
-/// addresses on one line multiply.
+/// A table is printed from its name to its COMMIT, and no longer than its rules can make it:
+/// several addresses on one line multiply.
 fn printed(rules: &Ruleset, text: usize) {
     let saved = rules.save(ShowCounters::Yes);
     assert_eq!(saved.matches("\nCOMMIT\n").count().min(1), usize::from(!rules.tables.is_empty()));

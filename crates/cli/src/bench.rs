@@ -101,8 +101,8 @@ impl std::fmt::Display for BenchError {
 const ROUNDS: usize = 5;
 /// Packets made at once, outside the timed region.
 const BATCH: usize = 256;
-/// Batches of a round: some hundred microseconds, so that most rounds are done before the system gives
-/// the processor to somebody else, and their median is what the engine costs.
+/// Batches of a round: some hundred microseconds, so that most rounds are done before the system
+/// gives the processor to somebody else, and their median is what the engine costs.
 const BATCHES: usize = 16;
 
 /// Measures and prints.

@@ -24,8 +24,9 @@ pub(crate) struct RulesArgs {
 enum RulesCommand {
     /// Say everything that is wrong with files of rules
     ///
-    /// Errors are what iptables or the kernel refuses; warnings what they take and nobody wants: rules that
-    /// no packet reaches, chains that nothing leads to, connections that lock themselves out.
+    /// Errors are what iptables or the kernel refuses; warnings what they take and nobody wants:
+    /// rules that no packet reaches, chains that nothing leads to, connections that lock themselves
+    /// out.
     ///
     /// Exits with 0 if iptables takes all of them, with 1 if it refuses one.
     Check {

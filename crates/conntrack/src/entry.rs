@@ -1,10 +1,11 @@
 //! One connection in memory: 128 bytes, two cache lines, plain old data.
 //!
-//! Line 1 is what a lookup and most packets touch (both keys, the deadline, status, the links of the
-//! timer wheel), line 2 is the protocol's own state and what only some rules ask for. IPv6 addresses,
-//! counters and what few connections have lie beside, in the [`table`](crate::table). Everything is
-//! valid as any bit pattern, so that the table's memory may come from the caller; enums are stored as
-//! numbers and read back through `from_u8`, and a test holds each pair together.
+//! Line 1 is what a lookup and most packets touch (both keys, the deadline, status, the links of
+//! the timer wheel), line 2 is the protocol's own state and what only some rules ask for. IPv6
+//! addresses, counters and what few connections have lie beside, in the [`table`](crate::table).
+//! Everything is valid as any bit pattern, so that the table's memory may come from the caller;
+//! enums are stored as numbers and read back through `from_u8`, and a test holds each pair
+//! together.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

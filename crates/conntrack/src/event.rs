@@ -3,8 +3,8 @@
 //! A connection collects causes in an [`EventMask`] while a packet is processed; they are told as
 //! one event when the packet reaches the end of its way (the kernel's confirm hook), so that a NEW
 //! and its first state, or ASSURED and the state that brought it, come as one line. A DESTROY is
-//! told at once. [`Record`] is also what a dump of the table holds; which fields are present differs
-//! by [`EventKind`] and stands in `Record::of`.
+//! told at once. [`Record`] is also what a dump of the table holds; which fields are present
+//! differs by [`EventKind`] and stands in `Record::of`.
 
 use crate::entry::ConnId;
 use crate::expect::Expectation;

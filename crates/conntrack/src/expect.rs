@@ -1,11 +1,12 @@
 //! Expectations: connections that another one has announced.
 //!
-//! A helper reads in a connection (the *master*) that a further one is about to come, and says so with
-//! an [`Announcement`]. The first packet of a new connection is looked up here; if it is expected, the
-//! connection is RELATED, has a master, and inherits its mark.
+//! A helper reads in a connection (the *master*) that a further one is about to come, and says so
+//! with an [`Announcement`]. The first packet of a new connection is looked up here; if it is
+//! expected, the connection is RELATED, has a master, and inherits its mark.
 //!
-//! Life of an expectation: announced → arrived (gone, unless it is PERMANENT), evicted by a newer one
-//! of its class, refused or replaced by another one for the same, timed out, or gone with its master.
+//! Life of an expectation: announced → arrived (gone, unless it is PERMANENT), evicted by a newer
+//! one of its class, refused or replaced by another one for the same, timed out, or gone with its
+//! master.
 //!
 //! An expectation is found by the exact destination of a packet, with the source compared under the
 //! [`ExpectMask`]. Two that a packet could both match are not let in, so that the order of a search
@@ -98,7 +99,8 @@ pub enum ExpectError {
     NoMaster,
     /// A packet could match this one and another (EBUSY).
     Clash,
-    /// Another class or, for [`Identical::OfAnyMaster`], another master expects the same (EALREADY).
+    /// Another class or, for [`Identical::OfAnyMaster`], another master expects the same
+    /// (EALREADY).
     Already,
     /// The class has no room although its oldest was evicted (EMFILE).
     ClassFull,
@@ -254,8 +256,8 @@ impl Expectations {
         self.next
     }
 
-    /// Lets an announcement in. What is expected for the same is replaced; if the class is full, the
-    /// oldest of this master gives way, whatever becomes of the new one.
+    /// Lets an announcement in. What is expected for the same is replaced; if the class is full,
+    /// the oldest of this master gives way, whatever becomes of the new one.
     pub(crate) fn insert(
         &mut self,
         master: Master,

@@ -1,4 +1,5 @@
-//! ICMPv6: as ICMP, but for what neighbours and multicast routers tell each other, which is UNTRACKED.
+//! ICMPv6: as ICMP, but for what neighbours and multicast routers tell each other, which is
+//! UNTRACKED.
 //!
 //! Kernel counterpart: `nf_conntrack_proto_icmpv6.c`. Sources: RFC 4443, RFC 4861 (neighbours,
 //! redirect), RFC 4620 (node information), RFC 2710 and 3810 (multicast listeners).

@@ -1,15 +1,15 @@
 //! The index: from the hash of a tuple to the slots that may hold it, one cache line a look.
 //!
-//! A bucket is one line of nine (tag, slot) pairs. The hash gives the bucket and a 16-bit tag; a tag
-//! that is equal by chance costs one look at an entry (1 in 7,000 looks at a full bucket). A bucket
-//! that is full sends what comes next to its neighbour and counts it in `overflow`, so that a miss
-//! is known after one line wherever nothing overflowed, which at the sizes below is nearly
+//! A bucket is one line of nine (tag, slot) pairs. The hash gives the bucket and a 16-bit tag; a
+//! tag that is equal by chance costs one look at an entry (1 in 7,000 looks at a full bucket). A
+//! bucket that is full sends what comes next to its neighbour and counts it in `overflow`, so that
+//! a miss is known after one line wherever nothing overflowed, which at the sizes below is nearly
 //! everywhere. Removing counts back along the same way: there are no tombstones and nothing is ever
 //! rehashed.
 //!
-//! The hash is keyed with a secret seed (SipHash-1-3, as the kernel uses), so that nobody can choose
-//! ports that meet in one bucket. It is symmetric: a tuple and its inverse meet in one place, and a
-//! connection without NAT is found by one key from both sides.
+//! The hash is keyed with a secret seed (SipHash-1-3, as the kernel uses), so that nobody can
+//! choose ports that meet in one bucket. It is symmetric: a tuple and its inverse meet in one
+//! place, and a connection without NAT is found by one key from both sides.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -69,9 +69,9 @@ impl Seed {
     }
 }
 
-/// SipHash-1-3 of whole words, as far as it goes before the first word. The general hasher spends as
-/// much on its buffer for odd bytes as on the rounds (profile: 11 % of a packet's time); a test holds
-/// the rounds equal to its.
+/// SipHash-1-3 of whole words, as far as it goes before the first word. The general hasher spends
+/// as much on its buffer for odd bytes as on the rounds (profile: 11 % of a packet's time); a test
+/// holds the rounds equal to its.
 struct Hasher([u64; 4]);
 
 impl Hasher {
@@ -139,8 +139,8 @@ impl Index {
         Index { buckets, hasher: seed.hasher() }
     }
 
-    /// Where a tuple, and its inverse, belong. Inlined where the tuple is made: read back from memory
-    /// in other pieces than it was written in, it would be waited for.
+    /// Where a tuple, and its inverse, belong. Inlined where the tuple is made: read back from
+    /// memory in other pieces than it was written in, it would be waited for.
     #[inline(always)]
     pub(crate) fn place(&self, tuple: &Tuple) -> Place {
         let hash = match tuple.key.version {

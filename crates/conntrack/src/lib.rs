@@ -1,12 +1,12 @@
 //! Linux's connection tracking as a sans-IO library.
 //!
-//! A [`Tracker`] is one network namespace's connection tracking on one core: packets and times go in,
-//! states, events and entries come out. It reads no clock, opens no socket, starts no thread and
-//! draws no random number; with the same packets, times and seed it does the same, always.
+//! A [`Tracker`] is one network namespace's connection tracking on one core: packets and times go
+//! in, states, events and entries come out. It reads no clock, opens no socket, starts no thread
+//! and draws no random number; with the same packets, times and seed it does the same, always.
 //!
-//! Where to look: [`tracker`](Tracker) for what happens to a packet, `tcp`, `udp`, `icmp`, `icmpv6`,
-//! `sctp` and `gre` for what each protocol makes of it, `table`, `index` and `wheel` for how
-//! connections are kept, `event` for what is told, `sysctl` for the settings.
+//! Where to look: [`tracker`](Tracker) for what happens to a packet, `tcp`, `udp`, `icmp`,
+//! `icmpv6`, `sctp` and `gre` for what each protocol makes of it, `table`, `index` and `wheel` for
+//! how connections are kept, `event` for what is told, `sysctl` for the settings.
 
 #![deny(unsafe_code)]
 

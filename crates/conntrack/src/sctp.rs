@@ -1,24 +1,26 @@
 //! SCTP: associations by their chunks and verification tags.
 //!
-//! A state says what has been *seen*, as with TCP: CLOSED that an INIT went by (or the association's
-//! end), COOKIE_WAIT that it was answered, ESTABLISHED that the cookie was acknowledged. The tag in the
-//! common header is the one that the receiver chose in its INIT or INIT_ACK; it is all that keeps a
-//! stranger out, for transmission sequence numbers are not looked at. HEARTBEAT_SENT is a path whose
-//! handshake went another way (multihoming): its tags are learnt from what goes by.
+//! A state says what has been *seen*, as with TCP: CLOSED that an INIT went by (or the
+//! association's end), COOKIE_WAIT that it was answered, ESTABLISHED that the cookie was
+//! acknowledged. The tag in the common header is the one that the receiver chose in its INIT or
+//! INIT_ACK; it is all that keeps a stranger out, for transmission sequence numbers are not looked
+//! at. HEARTBEAT_SENT is a path whose handshake went another way (multihoming): its tags are learnt
+//! from what goes by.
 //!
 //! A packet carries several chunks, each with an effect of its own, and takes this way:
 //!
 //! 1. [`check`]: the header, its CRC32c, and chunks that may stand together ([`chunks`]);
 //! 2. [`open`]: without an entry, may it start one, and which tags does it tell?
 //! 3. [`Tags::check`]: the rule for the tag of an ordinary packet ([`tags`]);
-//! 4. [`take`], chunk by chunk: the chunk's own rule for the tag, the state it leads to ([`states`]),
-//!    the tag it announces;
+//! 4. [`take`], chunk by chunk: the chunk's own rule for the tag, the state it leads to
+//!    ([`states`]), the tag it announces;
 //! 5. [`settle`]: the timeout of the last state.
 //!
 //! A chunk that is refused makes the packet INVALID, but what the chunks before it did stays done.
 //! The addresses that an INIT or ASCONF lists are not read: a further path is an entry of its own.
 //!
-//! Kernel counterpart: `nf_conntrack_proto_sctp.c`. Source: RFC 9260 (section numbers below are its).
+//! Kernel counterpart: `nf_conntrack_proto_sctp.c`. Source: RFC 9260 (section numbers below are
+//! its).
 
 mod chunks;
 mod states;
@@ -266,9 +268,10 @@ fn check<'a>(context: &L4Context<'_>, packet: &'a Packet<'_>) -> Result<Seen<'a>
     Ok(Seen { l4, direction: context.direction, tag, kinds })
 }
 
-/// The first packet of an entry: kernel `sctp_new`. More opens than INIT and HEARTBEAT: the middle of
-/// a handshake, SHUTDOWN and ERROR (with the tag 0, for no other is known yet), HEARTBEAT_ACK, and
-/// SHUTDOWN_ACK, which a SHUTDOWN_COMPLETE will answer (8.4, rule 5). What carries data does not.
+/// The first packet of an entry: kernel `sctp_new`. More opens than INIT and HEARTBEAT: the middle
+/// of a handshake, SHUTDOWN and ERROR (with the tag 0, for no other is known yet), HEARTBEAT_ACK,
+/// and SHUTDOWN_ACK, which a SHUTDOWN_COMPLETE will answer (8.4, rule 5). What carries data does
+/// not.
 fn open(track: &mut SctpTrack, seen: &Seen<'_>) -> Result<(), Reason> {
     *track = SctpTrack::default();
     // Of no use to anybody when they come out of the blue (8.4).

@@ -3,9 +3,9 @@
 //! An [`Entry`] is 128 bytes in a slab; IPv6 addresses and counters lie in slabs of their own under
 //! the same slot, so that IPv4 without accounting does not pay for them; what few connections have
 //! (labels, timestamps, a helper, a master, translated IPv6 addresses) is an [`Extra`]. IPv4 takes
-//! slots from the low end and IPv6 from the high end, so that the side slabs stay dense. All of it is
-//! sized once from nf_conntrack_max; of memory that the caller maps and lends, only what is used becomes
-//! resident.
+//! slots from the low end and IPv6 from the high end, so that the side slabs stay dense. All of it
+//! is sized once from nf_conntrack_max; of memory that the caller maps and lends, only what is used
+//! becomes resident.
 //!
 //! Life of a connection: [`Unconfirmed`], owned by its packet and freely editable → `insert` →
 //! an entry whose tuples nobody can change → `unlink`, the only way out, whatever the cause.
@@ -139,8 +139,8 @@ impl Table {
         }
     }
 
-    /// The entry in a slot, if it has the packet's tuple, whose key is known: what is in the table under
-    /// a tuple is there once, so that this finds what the index would lead to, or nothing.
+    /// The entry in a slot, if it has the packet's tuple, whose key is known: what is in the table
+    /// under a tuple is there once, so that this finds what the index would lead to, or nothing.
     #[inline]
     pub(crate) fn find_fetched(
         &self,
@@ -324,8 +324,8 @@ impl Table {
         self.id_of(slot).ok_or(InsertError::Full)
     }
 
-    /// The entry that has one of a connection's tuples already. Even where the reply is the inverse it
-    /// is asked for: another connection's may have been made the same.
+    /// The entry that has one of a connection's tuples already. Even where the reply is the inverse
+    /// it is asked for: another connection's may have been made the same.
     fn taken(
         &self,
         places: (Place, Option<Place>),
@@ -469,8 +469,8 @@ impl Table {
     }
 }
 
-/// Which direction of an IPv4 entry has the key. Packets of both directions come as they like: a branch
-/// between the two would be guessed wrong every other time.
+/// Which direction of an IPv4 entry has the key. Packets of both directions come as they like: a
+/// branch between the two would be guessed wrong every other time.
 #[inline]
 fn direction_of(entry: &Entry, key: &Key) -> Option<Direction> {
     let (original, reply) = (entry.original.differs(key), entry.reply.differs(key));

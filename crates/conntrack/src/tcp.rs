@@ -9,8 +9,8 @@
 //! 2. [`mod@open`]: without an entry, may it start one?
 //! 3. [`states`]: what would it do to the state?
 //! 4. [`special`]: segments whose meaning depends on what went before them (challenge ACKs,
-//!    simultaneous open, reuse of a closed connection; [`mod@out_of_step`] a SYN or its answer out of
-//!    place; [`mod@reset`] a RST).
+//!    simultaneous open, reuse of a closed connection; [`mod@out_of_step`] a SYN or its answer out
+//!    of place; [`mod@reset`] a RST).
 //! 5. [`window`]: does it fit what both sides have sent and acknowledged?
 //! 6. [`settle`]: the new state and its timeout ([`timeouts`]).
 //!
@@ -18,8 +18,8 @@
 //! branches.
 //!
 //! What is kept of a connection is a [`TcpTrack`]. Kernel counterpart: `nf_conntrack_proto_tcp.c`.
-//! Sources: RFC 9293, RFC 7323 (scaling), RFC 2018 (SACK), RFC 5961 (challenge ACK), and van Rooij's
-//! "Real Stateful TCP Packet Filtering".
+//! Sources: RFC 9293, RFC 7323 (scaling), RFC 2018 (SACK), RFC 5961 (challenge ACK), and van
+//! Rooij's "Real Stateful TCP Packet Filtering".
 
 mod open;
 mod options;
@@ -65,10 +65,10 @@ struct Seen<'a> {
     window: u16,
 }
 
-/// What nearly every segment is: an ACK of a connection in ESTABLISHED, inside the window. Gives the
-/// new timeout; `None`, and nothing done, for any other segment. What it gives is what [`packet`]
-/// would give, by the same equations, without the ways that such a segment does not take. The caller
-/// knows that the connection is ASSURED and has SEEN_REPLY.
+/// What nearly every segment is: an ACK of a connection in ESTABLISHED, inside the window. Gives
+/// the new timeout; `None`, and nothing done, for any other segment. What it gives is what
+/// [`packet`] would give, by the same equations, without the ways that such a segment does not
+/// take. The caller knows that the connection is ASSURED and has SEEN_REPLY.
 #[inline(never)]
 pub(crate) fn steady(
     track: &mut TcpTrack,

@@ -1,13 +1,13 @@
 //! Lines: connections and expectations as conntrack(8) 1.4.7 and /proc print them.
 //!
 //! Each line is a value with a `Display`; nothing is allocated, and no line ends in a newline or a
-//! blank. [`EventLine`], [`DumpLine`], [`SaveLine`] and [`ExpectLine`] are the tool's, [`ProcLine`] and
-//! [`ExpectProcLine`] the kernel's own. What a line holds follows from what the [`Record`] holds: which
-//! attributes an event carries is decided where it is made, not here.
+//! blank. [`EventLine`], [`DumpLine`], [`SaveLine`] and [`ExpectLine`] are the tool's, [`ProcLine`]
+//! and [`ExpectProcLine`] the kernel's own. What a line holds follows from what the [`Record`]
+//! holds: which attributes an event carries is decided where it is made, not here.
 //!
-//! The tool and /proc print the same words in the same order but for this: /proc spells IPv6 addresses
-//! out, knows fewer protocols by name, adds GRE's timeouts, always names the zone, rounds the age
-//! differently, and has neither helper nor id nor labels. `Style` is that difference.
+//! The tool and /proc print the same words in the same order but for this: /proc spells IPv6
+//! addresses out, knows fewer protocols by name, adds GRE's timeouts, always names the zone, rounds
+//! the age differently, and has neither helper nor id nor labels. `Style` is that difference.
 
 mod address;
 mod expect;

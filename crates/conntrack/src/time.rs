@@ -8,8 +8,8 @@ pub const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// A point in time: nanoseconds since an epoch of the caller's choice.
 ///
-/// Replay uses the capture's own clock (the Unix epoch); a live gateway may use any monotonic clock.
-/// Arithmetic saturates: no packet time, however hostile, overflows.
+/// Replay uses the capture's own clock (the Unix epoch); a live gateway may use any monotonic
+/// clock. Arithmetic saturates: no packet time, however hostile, overflows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Instant(pub u64);
 

@@ -7,13 +7,14 @@
 //! 3. the tuple is looked up in both directions; on a miss the packet may begin a connection
 //!    ([`begin`], in a full table after [`room`] was made), which then belongs to the packet
 //!    ([`Unconfirmed`](crate::Unconfirmed));
-//! 4. the protocol ([`protocols`]) answers with an [`L4Decision`], and [`Tracker::existing`] turns it
-//!    into timeout, counters, status and collected events ([`refresh`]);
+//! 4. the protocol ([`protocols`]) answers with an [`L4Decision`], and [`Tracker::existing`] turns
+//!    it into timeout, counters, status and collected events ([`refresh`]);
 //! 5. the first answer sets SEEN_REPLY, after the protocol has seen the packet without it.
 //!
-//! [`Tracker::confirm`] (`nf_conntrack_confirm`, in [`confirm`]) ends the way of a packet that nothing
-//! dropped: a new connection enters the table, collected events are told ([`events`]). A packet
-//! dropped in between leaves its connection's events collected, and a new connection is forgotten.
+//! [`Tracker::confirm`] (`nf_conntrack_confirm`, in [`confirm`]) ends the way of a packet that
+//! nothing dropped: a new connection enters the table, collected events are told ([`events`]). A
+//! packet dropped in between leaves its connection's events collected, and a new connection is
+//! forgotten.
 //!
 //! Nothing here reads a clock: `now` comes with each call, and a time that goes backwards counts as
 //! the latest one seen.

@@ -1,13 +1,13 @@
 //! Tuples: what makes two packets belong together.
 //!
 //! A tuple is one direction of a connection: addresses, protocol, what the protocol tells flows
-//! apart by (ports, an ICMP id with type and code, GRE keys, or nothing), and the zone. A connection
-//! has two, the second being the inverse of the first unless NAT changed it.
+//! apart by (ports, an ICMP id with type and code, GRE keys, or nothing), and the zone. A
+//! connection has two, the second being the inverse of the first unless NAT changed it.
 //!
 //! A [`Key`] is the part of a tuple that has a fixed 16 bytes: all of it for IPv4, all but the
-//! addresses for IPv6. Entries keep keys; IPv6 addresses lie beside the entry. What a packet's bytes
-//! must hold for a tuple to exist follows the kernel: four bytes of ports are enough, an ICMP header
-//! must be whole, GRE version 1 must carry PPP.
+//! addresses for IPv6. Entries keep keys; IPv6 addresses lie beside the entry. What a packet's
+//! bytes must hold for a tuple to exist follows the kernel: four bytes of ports are enough, an ICMP
+//! header must be whole, GRE version 1 must carry PPP.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

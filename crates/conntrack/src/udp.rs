@@ -1,8 +1,9 @@
 //! UDP and UDP-Lite: no state but who has spoken.
 //!
 //! UDP is a stream, with the longer timeout and ASSURED, once a packet comes more than two seconds
-//! after the first and a reply has been seen: a DNS exchange never is. UDP-Lite is one with the second
-//! packet after the reply. Kernel counterpart: `nf_conntrack_proto_udp.c`. Sources: RFC 768, RFC 3828.
+//! after the first and a reply has been seen: a DNS exchange never is. UDP-Lite is one with the
+//! second packet after the reply. Kernel counterpart: `nf_conntrack_proto_udp.c`. Sources: RFC 768,
+//! RFC 3828.
 
 use stateward_wire::{Packet, UdpHeader, checksum, protocol};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -36,8 +37,8 @@ impl UdpTrack {
     }
 }
 
-/// What nearly every datagram is: one of a stream. Gives the new timeout, as [`packet`] would; `None`,
-/// and nothing done, for any other. The caller knows that the connection is ASSURED and has
+/// What nearly every datagram is: one of a stream. Gives the new timeout, as [`packet`] would;
+/// `None`, and nothing done, for any other. The caller knows that the connection is ASSURED and has
 /// SEEN_REPLY.
 #[inline(always)]
 pub(crate) fn steady(

@@ -1,16 +1,17 @@
 //! Timers: an entry's deadline is the truth, the wheel holds hints.
 //!
 //! Every entry is in exactly one list of a hierarchical wheel, by the tick of the deadline it had
-//! when it was put there. A packet that moves the deadline away writes only the entry: when the list
-//! comes up, the entry is put where it belongs by then. Only a deadline that comes *nearer* than the
-//! hint moves the entry at once. Lists are linked through the entries (`next`, `previous`), so that
-//! the wheel allocates nothing and a connection costs no more than these eight bytes.
+//! when it was put there. A packet that moves the deadline away writes only the entry: when the
+//! list comes up, the entry is put where it belongs by then. Only a deadline that comes *nearer*
+//! than the hint moves the entry at once. Lists are linked through the entries (`next`,
+//! `previous`), so that the wheel allocates nothing and a connection costs no more than these eight
+//! bytes.
 //!
 //! Ticks are coarse (67 ms), deadlines are exact: when a tick begins, its list moves into a heap
 //! ordered by deadline, and entries leave it one by one as time passes them.
 //!
-//! Life of a hint: list of a level → (cascade, as its time nears) → list of a nearer level → heap of
-//! the current tick → expired, or a list again because a packet had moved the deadline.
+//! Life of a hint: list of a level → (cascade, as its time nears) → list of a nearer level → heap
+//! of the current tick → expired, or a list again because a packet had moved the deadline.
 
 use std::collections::BinaryHeap;
 

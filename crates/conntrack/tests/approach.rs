@@ -1,8 +1,8 @@
 //! What is worked out and fetched before a packet's turn changes no answer.
 //!
-//! Random packets of few connections, so that they meet: TCP with every set of flags, UDP, pings and
-//! errors, over IPv4 and IPv6, in a table that fills up, with time that jumps. One tracker gets each
-//! packet as it comes; the other has approached it up to eight packets before.
+//! Random packets of few connections, so that they meet: TCP with every set of flags, UDP, pings
+//! and errors, over IPv4 and IPv6, in a table that fills up, with time that jumps. One tracker gets
+//! each packet as it comes; the other has approached it up to eight packets before.
 
 #![allow(clippy::unwrap_used, reason = "a failed expectation is the test's own failure")]
 

@@ -1,6 +1,6 @@
-//! Confirmation: packets of one flow that are held back between the hooks, and the ids of what enters
-//! the table. What becomes of two first packets was seen on Linux 6.18, which held both back in a
-//! queue (NFQUEUE).
+//! Confirmation: packets of one flow that are held back between the hooks, and the ids of what
+//! enters the table. What becomes of two first packets was seen on Linux 6.18, which held both back
+//! in a queue (NFQUEUE).
 
 #![allow(
     clippy::unwrap_used,

@@ -1,5 +1,5 @@
-//! Everything but TCP: UDP, ICMP and its errors, GRE, and protocols without a tracker. What each line
-//! expects was seen on Linux 6.18.
+//! Everything but TCP: UDP, ICMP and its errors, GRE, and protocols without a tracker. What each
+//! line expects was seen on Linux 6.18.
 
 #![allow(
     clippy::unwrap_used,

@@ -167,8 +167,8 @@ impl Engine {
         self.answer(walker, interface, bytes);
     }
 
-    /// What this host answers a packet goes its own way, as RELATED to the packet's connection, or to
-    /// whatever the tracker finds if that has none.
+    /// What this host answers a packet goes its own way, as RELATED to the packet's connection, or
+    /// to whatever the tracker finds if that has none.
     fn answer(&mut self, walker: &mut Walker<'_>, interface: InterfaceId, mut bytes: Vec<u8>) {
         let Ok(packet) = Packet::parse_trusted(&bytes) else { return };
         let (layout, to) = (packet.layout(), packet.destination());
@@ -200,8 +200,8 @@ impl Engine {
     }
 }
 
-/// A packet whose checksum is wrong, or cannot be there, is nobody's to answer. A protocol that nobody
-/// knows is taken for one that is summed as a whole (kernel `nf_reject_verify_csum`).
+/// A packet whose checksum is wrong, or cannot be there, is nobody's to answer. A protocol that
+/// nobody knows is taken for one that is summed as a whole (kernel `nf_reject_verify_csum`).
 fn may_be_rejected(packet: &Packet<'_>, unfinished: Unfinished) -> bool {
     let Some(upper) = packet.upper() else { return false };
     // IPv6 asks for something behind its headers.

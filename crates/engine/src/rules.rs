@@ -1,9 +1,9 @@
 //! Rules on the walk: which tables a packet is asked by, what they see of it, and what is noted.
 //!
-//! A ruleset of either family replaces the former one whole and keeps the connections. What rules say of a
-//! packet besides its fate (the path, lines of the log, what could not be evaluated) is noted until the next
-//! packet comes. The nat table is asked once a connection and for each end of it, as the kernel does; what
-//! its targets do is not done yet.
+//! A ruleset of either family replaces the former one whole and keeps the connections. What rules
+//! say of a packet besides its fate (the path, lines of the log, what could not be evaluated) is
+//! noted until the next packet comes. The nat table is asked once a connection and for each end of
+//! it, as the kernel does; what its targets do is not done yet.
 
 use core::net::IpAddr;
 

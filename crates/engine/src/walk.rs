@@ -18,8 +18,9 @@ use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdic
 use crate::options;
 use crate::route::{Decision, InterfaceId, Routing, RoutingDrop};
 
-/// What stands in a hook: the tracker's turn, and the tables of rules before and after it. The tables'
-/// priorities are −300 raw, −150 mangle, −100 (destinations) and 100 (sources) nat, 0 filter, 50 security.
+/// What stands in a hook: the tracker's turn, and the tables of rules before and after it. The
+/// tables' priorities are −300 raw, −150 mangle, −100 (destinations) and 100 (sources) nat, 0
+/// filter, 50 security.
 struct Stages {
     before: &'static [TableName],
     tracker: Option<Turn>,

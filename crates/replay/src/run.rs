@@ -325,7 +325,8 @@ impl Replay {
             }
             let Some(arriving) = gate.next(merge, &core.engine) else { return false };
             if gate.sights {
-                // What leaves by time alone may be this packet. Nobody listens, so nothing can fail.
+                // What leaves by time alone may be this packet. Nobody listens, so nothing can
+                // fail.
                 let _ = core.let_time_pass(gate, arriving.now, &mut Nobody);
             }
             if gate.turned_away(&arriving).is_some() {

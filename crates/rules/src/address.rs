@@ -1,4 +1,5 @@
-//! Addresses and masks as iptables reads and prints them. Names are not resolved: this crate asks nobody.
+//! Addresses and masks as iptables reads and prints them. Names are not resolved: this crate asks
+//! nobody.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -130,7 +131,8 @@ pub fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// An address in digits. IPv4's missing last parts are 0, and each part may be hexadecimal or octal.
+/// An address in digits. IPv4's missing last parts are 0, and each part may be hexadecimal or
+/// octal.
 pub(crate) fn numeric(family: Family, text: &str) -> Option<IpAddr> {
     match family {
         Family::V4 => dotted(text, MissingParts::Zero).map(IpAddr::V4),
@@ -223,8 +225,8 @@ const fn unspecified_bytes(family: Family) -> u32 {
     }
 }
 
-/// `address[/mask]` as `-s` and `-d` take it: bits outside of the mask are dropped, and with a mask of 0
-/// anything may stand before the slash.
+/// `address[/mask]` as `-s` and `-d` take it: bits outside of the mask are dropped, and with a mask
+/// of 0 anything may stand before the slash.
 pub(crate) fn network(family: Family, text: &str) -> Result<Network, Refusal> {
     let (name, length) = match text.rsplit_once('/') {
         Some((name, length)) => (name, Some(length)),

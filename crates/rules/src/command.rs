@@ -1,9 +1,10 @@
-//! One iptables command: what to do with which chain, and the rule it is about. The same reader serves the
-//! lines of iptables-restore and the commands of a shell script; they differ in [`Style`] only.
+//! One iptables command: what to do with which chain, and the rule it is about. The same reader
+//! serves the lines of iptables-restore and the commands of a shell script; they differ in
+//! [`Style`] only.
 //!
 //! The order of the checks is iptables': options from left to right as they are read, then what the
-//! matches and the target want to have together, then the command, then addresses, then what the command
-//! admits. The first refusal ends the command.
+//! matches and the target want to have together, then the command, then addresses, then what the
+//! command admits. The first refusal ends the command.
 
 pub(crate) mod hints;
 mod options;

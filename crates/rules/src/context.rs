@@ -1,8 +1,8 @@
 //! What rules may ask of a packet and its surroundings, and what they may do to them.
 //!
-//! Whoever runs rules implements [`Context`]; the engine does. Everything that one rule changes is seen by
-//! the next. [`View`] is the packet as the matches see it until a target changes it: its fields are read
-//! once, not once a rule.
+//! Whoever runs rules implements [`Context`]; the engine does. Everything that one rule changes is
+//! seen by the next. [`View`] is the packet as the matches see it until a target changes it: its
+//! fields are read once, not once a rule.
 
 use core::net::IpAddr;
 
@@ -46,8 +46,9 @@ pub trait Context {
     /// Changes its mark.
     fn set_mark(&mut self, mark: u32);
 
-    /// What `address` is to this host: one bit, `1 << RTN_…`; for IPv6 LOCAL and ANYCAST may both be set,
-    /// and UNREACHABLE is set if no route leads there. With `device` that interface alone is asked.
+    /// What `address` is to this host: one bit, `1 << RTN_…`; for IPv6 LOCAL and ANYCAST may both
+    /// be set, and UNREACHABLE is set if no route leads there. With `device` that interface alone
+    /// is asked.
     fn address_types(&self, address: IpAddr, device: Option<&str>) -> u16;
 
     /// Notes a line of the log: its syslog level and its text as the kernel prints it.
@@ -56,8 +57,8 @@ pub trait Context {
     /// Answers the packet, which ends here.
     fn reject(&mut self, how: &Reject);
 
-    /// Notes that the packet met a match or a target that is not evaluated: the match does not match, the
-    /// target does nothing.
+    /// Notes that the packet met a match or a target that is not evaluated: the match does not
+    /// match, the target does nothing.
     fn not_evaluated(&mut self, extension: &'static str);
 
     /// A rule or a chain's end that the packet met, as the kernel's TRACE tells it.
@@ -79,7 +80,8 @@ pub struct Connection {
     pub expires: u32,
 }
 
-/// A rule, or the end of a chain, that a packet met. [`Linear::name`](crate::Linear::name) says its name.
+/// A rule, or the end of a chain, that a packet met. [`Linear::name`](crate::Linear::name) says its
+/// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The table.
@@ -166,8 +168,8 @@ impl<'a> View<'a> {
     }
 }
 
-/// The last of an IPv6 packet's headers where no upper one follows: `NONE`, or what a later fragment belongs
-/// to. `None` if a header is cut. Kernel counterpart: `ipv6_find_hdr`.
+/// The last of an IPv6 packet's headers where no upper one follows: `NONE`, or what a later
+/// fragment belongs to. `None` if a header is cut. Kernel counterpart: `ipv6_find_hdr`.
 fn last_header(bytes: &[u8], first: u8) -> Option<u8> {
     const OFFSET: u16 = 0xfff8;
     let (mut next, mut at) = (first, size_of::<Ipv6Header>());

@@ -1,13 +1,14 @@
 //! Rules as they are run: the kernel's walk through a table, rule by rule.
 //!
-//! [`Linear`] is the reference: it does what `ipt_do_table` and `ip6t_do_table` do, in their order. A rule
-//! is met when its header and all its matches are; it counts, and its target decides or lets the packet
-//! go on. A jump remembers where it came from, a goto does not. The end of a user's chain leads back; the
-//! end of a built-in chain is its policy, and so is a RETURN there.
+//! [`Linear`] is the reference: it does what `ipt_do_table` and `ip6t_do_table` do, in their order.
+//! A rule is met when its header and all its matches are; it counts, and its target decides or lets
+//! the packet go on. A jump remembers where it came from, a goto does not. The end of a user's
+//! chain leads back; the end of a built-in chain is its policy, and so is a RETURN there.
 //!
-//! Three things are the kernel's and easily taken for mistakes: a header too short for a match ends the
-//! packet at once (hotdrop), whatever the rules after it; a verdict without any condition is told by TRACE
-//! as its chain's `policy` or `return`, though it is a rule; and what a rule changes is seen by the next.
+//! Three things are the kernel's and easily taken for mistakes: a header too short for a match ends
+//! the packet at once (hotdrop), whatever the rules after it; a verdict without any condition is
+//! told by TRACE as its chain's `policy` or `return`, though it is a rule; and what a rule changes
+//! is seen by the next.
 
 use crate::context::{Context, Step, StepKind, StepName, View};
 use crate::matches::Match;
@@ -90,8 +91,8 @@ pub struct Linear {
 struct Program {
     name: TableName,
     chains: Vec<Compiled>,
-    /// Where jumps came from; never deeper than there are chains, into none of which a valid ruleset
-    /// leads twice.
+    /// Where jumps came from; never deeper than there are chains, into none of which a valid
+    /// ruleset leads twice.
     callers: Vec<Place>,
 }
 
@@ -148,8 +149,8 @@ impl Linear {
         self.tables.iter().any(|program| program.name == table)
     }
 
-    /// What `table` says of the packet in `hook`, and where it was said. A table that the ruleset does not
-    /// have, or that is not asked in this hook, accepts.
+    /// What `table` says of the packet in `hook`, and where it was said. A table that the ruleset
+    /// does not have, or that is not asked in this hook, accepts.
     pub fn ask(&mut self, table: TableName, hook: Hook, context: &mut dyn Context) -> Said {
         let program = self.tables.iter_mut().find(|program| program.name == table);
         match program.and_then(|program| Some((program.entry(hook)?, program))) {
@@ -247,7 +248,8 @@ impl Program {
         }
     }
 
-    /// The end of a chain: back to where it was called from, or what its or the first chain's policy says.
+    /// The end of a chain: back to where it was called from, or what its or the first chain's
+    /// policy says.
     fn leave(
         &mut self,
         chain: usize,

@@ -1,4 +1,5 @@
-//! What a match or a target is to the rest of the crate, and the macro that makes one enum of all of them.
+//! What a match or a target is to the rest of the crate, and the macro that makes one enum of all
+//! of them.
 
 use stateward_wire::Family;
 
@@ -10,8 +11,9 @@ use crate::save::Save;
 
 /// A match or a target while it is read and when it is printed.
 ///
-/// Beside this an extension has, as constants of its own, `NAMES` (what stands behind `-m` or `-j`; the
-/// first is what is printed), `FAMILIES`, and a function `begin` that makes it before its options are read.
+/// Beside this an extension has, as constants of its own, `NAMES` (what stands behind `-m` or `-j`;
+/// the first is what is printed), `FAMILIES`, and a function `begin` that makes it before its
+/// options are read.
 pub(crate) trait Extension {
     /// Its options.
     fn options(&self) -> &'static [OptionSpec];

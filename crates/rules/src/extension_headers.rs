@@ -1,5 +1,6 @@
-//! IPv6 extension headers as matches look for them, which is not how a packet's upper header is found: a
-//! header counts where it stands in the chain, and a chain that is cut short is a broken packet.
+//! IPv6 extension headers as matches look for them, which is not how a packet's upper header is
+//! found: a header counts where it stands in the chain, and a chain that is cut short is a broken
+//! packet.
 
 use crate::evaluate::Stop;
 
@@ -31,8 +32,8 @@ pub(crate) struct ExtensionHeader<'a> {
     pub(crate) length: usize,
 }
 
-/// The first header of the kind, if the chain has one. Behind a later fragment's header nothing is looked
-/// for.
+/// The first header of the kind, if the chain has one. Behind a later fragment's header nothing is
+/// looked for.
 pub(crate) fn find(packet: &[u8], kind: u8) -> Result<Option<ExtensionHeader<'_>>, Stop> {
     let Some(mut next) = packet.get(6).copied() else { return Err(Stop::Hotdrop) };
     let mut rest = packet.get(FIXED..).unwrap_or_default();

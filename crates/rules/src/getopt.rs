@@ -1,7 +1,7 @@
-//! How the words of a command fall into options: what iptables makes of glibc's `getopt_long`. Words are
-//! taken in order, `--` ends the options, long options may be cut short as long as they stay unambiguous,
-//! and an exact name wins over every longer one. Options that a loaded match or target adds are looked for
-//! after iptables' own and before those of what was loaded earlier.
+//! How the words of a command fall into options: what iptables makes of glibc's `getopt_long`.
+//! Words are taken in order, `--` ends the options, long options may be cut short as long as they
+//! stay unambiguous, and an exact name wins over every longer one. Options that a loaded match or
+//! target adds are looked for after iptables' own and before those of what was loaded earlier.
 
 use crate::option::{Argument, OptionSpec};
 

@@ -1,8 +1,9 @@
-//! What iptables takes and its author does not want: rules that no packet can reach, chains that nothing
-//! leads to, connections that lock themselves out, and what Linux does differently than it once did.
+//! What iptables takes and its author does not want: rules that no packet can reach, chains that
+//! nothing leads to, connections that lock themselves out, and what Linux does differently than it
+//! once did.
 //!
-//! A warning is only given where it can be proved from the rules alone, or where the surroundings would
-//! have to be unusual for it to be wrong; each says what to do.
+//! A warning is only given where it can be proved from the rules alone, or where the surroundings
+//! would have to be unusual for it to be wrong; each says what to do.
 
 use stateward_wire::Family;
 
@@ -48,7 +49,8 @@ struct Lint {
     found: Vec<Found>,
 }
 
-/// Longer chains are only looked through for what ends them: to compare each rule with each takes long.
+/// Longer chains are only looked through for what ends them: to compare each rule with each takes
+/// long.
 const LONGEST: usize = 5_000;
 
 impl Lint {

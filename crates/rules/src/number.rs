@@ -1,6 +1,6 @@
-//! Numbers as iptables reads every number: with C's `strtoul` and base 0, so with blanks and a plus sign
-//! before it, `0x` for hexadecimal, a leading `0` for octal. A minus sign is refused, and what does not
-//! fit into 64 bits.
+//! Numbers as iptables reads every number: with C's `strtoul` and base 0, so with blanks and a plus
+//! sign before it, `0x` for hexadecimal, a leading `0` for octal. A minus sign is refused, and what
+//! does not fit into 64 bits.
 
 /// The number that `text` begins with, and what follows it.
 pub(crate) fn prefix(text: &str) -> Option<(u64, &str)> {

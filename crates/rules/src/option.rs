@@ -1,9 +1,10 @@
 //! What every match and target says about its options, and how an option's value is read.
 //!
-//! An extension lists its options as [`OptionSpec`]s; the command's reader finds them, checks what can be
-//! said about any option (once only, `!` allowed, in this order, as iptables does), and hands a [`Given`]
-//! to the extension, which reads the value by the `Given`'s methods: one method per kind of value that
-//! iptables knows. At the end of the rule, [`finished`] checks what must stand together.
+//! An extension lists its options as [`OptionSpec`]s; the command's reader finds them, checks what
+//! can be said about any option (once only, `!` allowed, in this order, as iptables does), and
+//! hands a [`Given`] to the extension, which reads the value by the `Given`'s methods: one method
+//! per kind of value that iptables knows. At the end of the rule, [`finished`] checks what must
+//! stand together.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -219,7 +220,8 @@ impl Given<'_> {
         self.number(0..=u32::MAX.into()).map(|value| value as u32)
     }
 
-    /// `a`, `a:b`, `a:`, `:b`, each up to `most`, as `a..=b`. Whether `a` may exceed `b` is the extension's.
+    /// `a`, `a:b`, `a:`, `:b`, each up to `most`, as `a..=b`. Whether `a` may exceed `b` is the
+    /// extension's.
     pub(crate) fn range(&self, most: u64) -> Result<(u64, u64), Refusal> {
         let mut values = [0, 0];
         let mut rest = self.text;

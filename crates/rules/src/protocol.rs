@@ -1,4 +1,5 @@
-//! Names of protocols, as Debian's `/etc/protocols` and iptables itself know them. The core reads no file.
+//! Names of protocols, as Debian's `/etc/protocols` and iptables itself know them. The core reads
+//! no file.
 
 use stateward_wire::protocol as number_of;
 

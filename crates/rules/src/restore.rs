@@ -1,9 +1,9 @@
 //! A file as iptables-restore reads it: `*table`, `:chain policy [p:b]`, commands, `COMMIT`.
 //!
-//! Lines are taken one by one, and what iptables-restore refuses is refused here in the same order; but
-//! where it stops, this goes on to the next line, so that all that is wrong is said at once. A table takes
-//! effect at its `COMMIT`, when the kernel is asked. Nothing else is kept of a file in which anything is
-//! wrong.
+//! Lines are taken one by one, and what iptables-restore refuses is refused here in the same order;
+//! but where it stops, this goes on to the next line, so that all that is wrong is said at once. A
+//! table takes effect at its `COMMIT`, when the kernel is asked. Nothing else is kept of a file in
+//! which anything is wrong.
 
 use stateward_wire::Family;
 

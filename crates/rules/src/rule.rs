@@ -1,5 +1,5 @@
-//! One rule: what the packet's own header must be, the matches in their order, the target. This is anything
-//! that can be written; what the kernel takes is decided in `validate.rs`.
+//! One rule: what the packet's own header must be, the matches in their order, the target. This is
+//! anything that can be written; what the kernel takes is decided in `validate.rs`.
 
 use std::fmt;
 
@@ -184,7 +184,8 @@ impl Header {
             }
         }
         for (option, interface) in [("-i", input), ("-o", output)] {
-            // iptables loses `-i +` when it prints, and a `!` with it, though `! -i +` is no interface.
+            // iptables loses `-i +` when it prints, and a `!` with it, though `! -i +` is no
+            // interface.
             if let Some(interface) = interface.as_ref().filter(|one| !one.value.is_any()) {
                 save.inverted(interface.inverted).word(option).word(&interface.value);
             }

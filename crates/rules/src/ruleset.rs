@@ -1,5 +1,5 @@
-//! Tables of chains of rules, and what each command of iptables does to them. This is the table as the
-//! commands see it, before the kernel is asked: a chain may still jump nowhere sensible.
+//! Tables of chains of rules, and what each command of iptables does to them. This is the table as
+//! the commands see it, before the kernel is asked: a chain may still jump nowhere sensible.
 
 use std::fmt;
 
@@ -436,7 +436,8 @@ impl Table {
         Ok(())
     }
 
-    /// `-D` and `-C`: the first rule equal to each of `rules` is there, and goes if `keep` is not said.
+    /// `-D` and `-C`: the first rule equal to each of `rules` is there, and goes if `keep` is not
+    /// said.
     pub(crate) fn find(
         &mut self,
         name: &str,

@@ -1,13 +1,14 @@
-//! Names of services, as Debian's `/etc/services` lists them. The core reads no file: a ruleset means the
-//! same on every machine.
+//! Names of services, as Debian's `/etc/services` lists them. The core reads no file: a ruleset
+//! means the same on every machine.
 
 use stateward_wire::protocol;
 
 use crate::number;
 use crate::option::Refusal;
 
-/// A port in digits, or the name of a service of any protocol, TCP's first. As glibc reads digits they are
-/// decimal, none at all are 0, and of what does not fit the lower 32 and of these the lower 16 bits count.
+/// A port in digits, or the name of a service of any protocol, TCP's first. As glibc reads digits
+/// they are decimal, none at all are 0, and of what does not fit the lower 32 and of these the
+/// lower 16 bits count.
 pub(crate) fn port(text: &str) -> Option<u16> {
     let body = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     let (negative, digits) = match body.strip_prefix(['+', '-']) {

@@ -1,12 +1,14 @@
 //! A shell script of iptables commands.
 //!
-//! What is read is what needs no shell: `iptables …` and `ip6tables …` (also with `-legacy` or `-nft`, with
-//! a path, behind `sudo`), quotes, backslashes, continued lines, comments, `;`, `NAME=value` with `$NAME`
-//! and `${NAME}`, and `set`. Everything else — loops, conditions, pipes, `$( )`, other programs — is an
-//! error that names its line: what such a script does cannot be known without running it.
+//! What is read is what needs no shell: `iptables …` and `ip6tables …` (also with `-legacy` or
+//! `-nft`, with a path, behind `sudo`), quotes, backslashes, continued lines, comments, `;`,
+//! `NAME=value` with `$NAME` and `${NAME}`, and `set`. Everything else — loops, conditions, pipes,
+//! `$( )`, other programs — is an error that names its line: what such a script does cannot be
+//! known without running it.
 //!
-//! Each command commits its table. The kernel's refusals are looked for at the end, for all rules at once;
-//! as errors are told by line, the first is still the one that the script's user would see first.
+//! Each command commits its table. The kernel's refusals are looked for at the end, for all rules
+//! at once; as errors are told by line, the first is still the one that the script's user would see
+//! first.
 
 use std::collections::BTreeMap;
 

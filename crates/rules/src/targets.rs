@@ -1,4 +1,5 @@
-//! All target extensions: one file each, one line each here. How to add one stands in the crate's essay.
+//! All target extensions: one file each, one line each here. How to add one stands in the crate's
+//! essay.
 
 pub mod audit;
 pub mod checksum;

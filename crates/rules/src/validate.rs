@@ -1,9 +1,9 @@
-//! What only the kernel refuses, when a table is committed: extensions outside of their tables and hooks,
-//! matches without their protocol, chains that lead back to themselves, values that only it knows to be
-//! wrong. The kernel says no more than that it refuses; here the rule is named.
+//! What only the kernel refuses, when a table is committed: extensions outside of their tables and
+//! hooks, matches without their protocol, chains that lead back to themselves, values that only it
+//! knows to be wrong. The kernel says no more than that it refuses; here the rule is named.
 //!
-//! A rule stands under all hooks from which chains lead to it. A chain that nothing leads to is under none,
-//! and so free of what hooks demand and of loops.
+//! A rule stands under all hooks from which chains lead to it. A chain that nothing leads to is
+//! under none, and so free of what hooks demand and of loops.
 
 use crate::extension::{Demands, Place};
 use crate::option::Refusal;

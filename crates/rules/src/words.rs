@@ -1,7 +1,7 @@
-//! How a line of iptables-restore falls into words: blanks separate, double quotes hold together, and
-//! inside of them a backslash takes the next character as it is. A closing quote ends the word; a single
-//! quote and a backslash outside of quotes are characters like any other. A quote that is never closed
-//! holds the rest of the line, its end included.
+//! How a line of iptables-restore falls into words: blanks separate, double quotes hold together,
+//! and inside of them a backslash takes the next character as it is. A closing quote ends the word;
+//! a single quote and a backslash outside of quotes are characters like any other. A quote that is
+//! never closed holds the rest of the line, its end included.
 
 use crate::option::Refusal;
 
@@ -19,8 +19,8 @@ pub(crate) struct Word {
 const LONGEST: usize = 1023;
 const MOST: usize = 255;
 
-/// The words of `line`, which holds its end of line if it has one. `offset` is where it begins in the line
-/// of the file.
+/// The words of `line`, which holds its end of line if it has one. `offset` is where it begins in
+/// the line of the file.
 pub(crate) fn split(line: &str, offset: usize) -> Result<Vec<Word>, Refusal> {
     let mut words = Vec::new();
     let mut rest = line;

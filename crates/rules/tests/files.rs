@@ -1,4 +1,5 @@
-//! Whole files, held against the installed iptables-restore: taken or refused, and every table printed.
+//! Whole files, held against the installed iptables-restore: taken or refused, and every table
+//! printed.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's own")]

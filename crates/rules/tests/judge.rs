@@ -19,9 +19,10 @@
 //! rule -p tcp -j DROP  whole rules, tried as they are
 //! ```
 //!
-//! Each value is tried plain and behind `!`; the first one also twice; each option also without its value.
-//! Then come random combinations. `STATEWARD_CASES=tcp,udp` tries only these files, `STATEWARD_SEED=N`
-//! other combinations, and `STATEWARD_REASONS=1` shows where both refuse but name other options.
+//! Each value is tried plain and behind `!`; the first one also twice; each option also without its
+//! value. Then come random combinations. `STATEWARD_CASES=tcp,udp` tries only these files,
+//! `STATEWARD_SEED=N` other combinations, and `STATEWARD_REASONS=1` shows where both refuse but
+//! name other options.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's own")]

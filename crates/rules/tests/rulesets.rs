@@ -1,6 +1,6 @@
-//! Whole rulesets, put together by a seed from all that the cases know to be taken: what the installed
-//! iptables makes of them, and what is printed read again. And texts that are cut and mixed: whatever they
-//! are, reading them ends with rules or with diagnostics.
+//! Whole rulesets, put together by a seed from all that the cases know to be taken: what the
+//! installed iptables makes of them, and what is printed read again. And texts that are cut and
+//! mixed: whatever they are, reading them ends with rules or with diagnostics.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a failure is the test's own")]
@@ -41,8 +41,8 @@ fn taken(files: &[CaseFile], family: Family) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     for file in files.iter().filter(|file| file.families.contains(&family)) {
         for case in file.cases(family) {
-            // What iptables itself prints so that it cannot read it (names with blanks, empty lists) is
-            // printed so here as well.
+            // What iptables itself prints so that it cannot read it (names with blanks, empty
+            // lists) is printed so here as well.
             let once = printed(family, &case.text(), ShowCounters::No);
             let again = once.as_deref().and_then(|text| printed(family, text, ShowCounters::No));
             let fits = once.is_some() && once == again;
@@ -58,7 +58,8 @@ fn taken(files: &[CaseFile], family: Family) -> Vec<(String, String)> {
     lines
 }
 
-/// A table of user's chains, of which nothing leads to any, so that every rule is at home in all of them.
+/// A table of user's chains, of which nothing leads to any, so that every rule is at home in all of
+/// them.
 fn ruleset(lines: &[(String, String)], random: &mut Random) -> String {
     let mut text = String::new();
     for table in ["raw", "mangle", "nat", "filter"] {

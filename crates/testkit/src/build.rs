@@ -1,12 +1,12 @@
 //! Packets, right or deliberately broken.
 //!
-//! A [`Packet`] is a description: addresses and IP fields, then a [`Transport`]. [`Packet::bytes`] lays it
-//! out with right lengths and checksums, except where a field says otherwise: every [`Checksum`] and
-//! every `Option` that is named after a wire field breaks it on purpose. Plain public fields,
-//! so that a random generator can fill or change any of them.
+//! A [`Packet`] is a description: addresses and IP fields, then a [`Transport`]. [`Packet::bytes`]
+//! lays it out with right lengths and checksums, except where a field says otherwise: every
+//! [`Checksum`] and every `Option` that is named after a wire field breaks it on purpose. Plain
+//! public fields, so that a random generator can fill or change any of them.
 //!
-//! This module decides nothing about what is sensible; a packet may be any nonsense that still has an IP
-//! version.
+//! This module decides nothing about what is sensible; a packet may be any nonsense that still has
+//! an IP version.
 
 mod checksum;
 mod fragment;

@@ -1,10 +1,10 @@
 //! Random dialogues: what goes through a machine in the middle, good and hostile, from a seed.
 //!
-//! A [`Dialogue`] is a list of packets with the port each enters by, and the settings under which it
-//! is held. It comes from a few *flows* that take turns. A flow models both ends of one conversation
-//! and mostly says what they would; at a seeded rate it says what an attacker, a broken host or a bad
-//! link would. Some flows quote what others have said (ICMP errors). What a flow says may then be
-//! spoilt on the IP level, whatever it carries ([`ip`]).
+//! A [`Dialogue`] is a list of packets with the port each enters by, and the settings under which
+//! it is held. It comes from a few *flows* that take turns. A flow models both ends of one
+//! conversation and mostly says what they would; at a seeded rate it says what an attacker, a
+//! broken host or a bad link would. Some flows quote what others have said (ICMP errors). What a
+//! flow says may then be spoilt on the IP level, whatever it carries ([`ip`]).
 //!
 //! Nothing here knows what a tracker makes of a packet: the running kernel is asked for that. Equal
 //! seeds give equal dialogues.
@@ -360,8 +360,8 @@ impl<'a> Scene<'a> {
             return;
         }
         let bytes = packet.bytes();
-        // Which way a host's own multicasts go depends on the age of its interfaces, and whether one
-        // that does not forward still listens to what routers are told, on when it ceased to.
+        // Which way a host's own multicasts go depends on the age of its interfaces, and whether
+        // one that does not forward still listens to what routers are told, on when it ceased to.
         let multicast = packet.destination.is_multicast();
         if multicast && (from == Port::Local || self.host) {
             return;

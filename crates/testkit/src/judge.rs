@@ -1,10 +1,11 @@
 //! The judge: a dialogue through the running kernel and through [`Engine`], packet by packet equal.
 //!
-//! Both sides get the same packets in the same order, by the same interfaces, under the same sysctls;
-//! the engine gets each at the instant at which the kernel saw it. Compared are state, direction, where
-//! the packet's way ended, the class of the reason, events with exactly their attributes, every byte
-//! that left, in the end the table and the statistics. What rightly differs from run to run is brought
-//! to one form or left out where it is read ([`heard`], [`compare`]), nowhere else.
+//! Both sides get the same packets in the same order, by the same interfaces, under the same
+//! sysctls; the engine gets each at the instant at which the kernel saw it. Compared are state,
+//! direction, where the packet's way ended, the class of the reason, events with exactly their
+//! attributes, every byte that left, in the end the table and the statistics. What rightly differs
+//! from run to run is brought to one form or left out where it is read ([`heard`], [`compare`]),
+//! nowhere else.
 //!
 //! [`Engine`]: stateward_engine::Engine
 
@@ -43,8 +44,8 @@ pub struct Judge {
 /// How often a dialogue that fills the table is held before its sides are said to differ.
 const CHANCES: usize = 4;
 
-/// One in so many dialogues of a campaign ends with a look at the table's lines, which takes as long
-/// as the rest.
+/// One in so many dialogues of a campaign ends with a look at the table's lines, which takes as
+/// long as the rest.
 const LINES_EVERY: u64 = 8;
 
 impl Judge {
@@ -64,9 +65,10 @@ impl Judge {
         self.differences(dialogue, self.held.is_multiple_of(LINES_EVERY))
     }
 
-    /// In a full table a secret hash decides whether a new connection has a neighbour that gives way,
-    /// and the machine when the collector comes to make room. Both are rare in a table as large and
-    /// a dialogue as short, so what differs because of them does not differ again under other secrets.
+    /// In a full table a secret hash decides whether a new connection has a neighbour that gives
+    /// way, and the machine when the collector comes to make room. Both are rare in a table as
+    /// large and a dialogue as short, so what differs because of them does not differ again under
+    /// other secrets.
     fn differences(&mut self, dialogue: &Dialogue, lines: bool) -> io::Result<Vec<Difference>> {
         let mut chances = if dialogue.settings.is_full() { CHANCES } else { 1 };
         loop {

@@ -1,15 +1,15 @@
 //! The running kernel as the judge: packets in, everything netfilter did with them out.
 //!
-//! A [`Scenario`] runs in a network namespace of its own with two TUN devices. A write to a TUN device
-//! takes the packet through receive, all hooks, routing and the transmit into the other device inside
-//! that system call. So nothing waits: write, then drain what left, what was logged, and what conntrack
-//! announced. Packets do not meet rules of the judge in any iptables table; it looks on from nftables
-//! chains at priorities between them (see [`Checkpoint`]).
+//! A [`Scenario`] runs in a network namespace of its own with two TUN devices. A write to a TUN
+//! device takes the packet through receive, all hooks, routing and the transmit into the other
+//! device inside that system call. So nothing waits: write, then drain what left, what was logged,
+//! and what conntrack announced. Packets do not meet rules of the judge in any iptables table; it
+//! looks on from nftables chains at priorities between them (see [`Checkpoint`]).
 //!
 //! A namespace costs far more than a short scenario. [`Kernel`] therefore uses one again for
-//! as long as nothing in it has changed for good: a nat table cannot be unloaded, a held fragment not be
-//! dropped, `links` not be undone. Then, and after an error, the next scenario gets a fresh one. NAT,
-//! hash seeds and ids differ between namespaces, and so do they between runs.
+//! as long as nothing in it has changed for good: a nat table cannot be unloaded, a held fragment
+//! not be dropped, `links` not be undone. Then, and after an error, the next scenario gets a fresh
+//! one. NAT, hash seeds and ids differ between namespaces, and so do they between runs.
 //!
 //! The judge reports and never compares; what differs from run to run is said with each field.
 
@@ -107,8 +107,8 @@ fn machine_settings(scenario: &Scenario) -> Vec<(&str, String)> {
     shared.chain(log).collect()
 }
 
-/// The thread that lives in the namespace, and with it the namespace: dropping this ends both, in the
-/// thread's own time.
+/// The thread that lives in the namespace, and with it the namespace: dropping this ends both, in
+/// the thread's own time.
 struct Worker {
     jobs: Sender<Scenario>,
     results: Receiver<io::Result<Ended>>,

@@ -1,8 +1,9 @@
 //! Packets, dialogues and the running kernel as a judge. Never shipped.
 //!
 //! [`build`] composes packets, right or deliberately broken ones; [`dialogue`] makes up whole
-//! conversations of them, good and hostile. [`kernel`] drives the netfilter of the Linux kernel this
-//! process runs on, packet by packet, and reports everything it did; [`judge`] holds the engine to it.
+//! conversations of them, good and hostile. [`kernel`] drives the netfilter of the Linux kernel
+//! this process runs on, packet by packet, and reports everything it did; [`judge`] holds the
+//! engine to it.
 
 pub mod build;
 pub mod dialogue;

@@ -1,5 +1,5 @@
-//! `testkit judge` holds random dialogues before the running kernel and the engine, for as long as is
-//! wanted; `testkit hold` replays kept cases and tells what both sides did.
+//! `testkit judge` holds random dialogues before the running kernel and the engine, for as long as
+//! is wanted; `testkit hold` replays kept cases and tells what both sides did.
 
 #[cfg(not(target_os = "linux"))]
 fn main() {

@@ -1,8 +1,8 @@
 //! The example captures before the judge: what real programs said, through the running kernel and
 //! through the engine, on one clock. States, directions, reasons, events and their order within a
-//! packet, where each packet ended, what left, byte for byte, and in the end the tables must be equal.
-//! Two kinds of packets leave otherwise (PARITY.md, "Routing"): those that ask routers to sign them, and
-//! multicasts of the machine itself.
+//! packet, where each packet ended, what left, byte for byte, and in the end the tables must be
+//! equal. Two kinds of packets leave otherwise (PARITY.md, "Routing"): those that ask routers to
+//! sign them, and multicasts of the machine itself.
 //!
 //! Packets enter where their source lives; what the capturing gateway sent itself is sent by the
 //! machine in the middle. Superpackets and cut packets are left out: no link carries them.

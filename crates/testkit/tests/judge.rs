@@ -1,12 +1,13 @@
-//! The engine before the judge: every case on which it once differed from the running kernel, and random
-//! dialogues for as long as STATEWARD_JUDGE_SECONDS says (20), from the seed STATEWARD_JUDGE_SEED (1).
+//! The engine before the judge: every case on which it once differed from the running kernel, and
+//! random dialogues for as long as STATEWARD_JUDGE_SECONDS says (20), from the seed
+//! STATEWARD_JUDGE_SEED (1).
 //!
-//! A run long enough also fails if there is anything that it never touched; how often what should be
-//! is a matter for a longer one (`testkit judge --minutes`).
+//! A run long enough also fails if there is anything that it never touched; how often what should
+//! be is a matter for a longer one (`testkit judge --minutes`).
 //!
 //! A difference prints its seed and its shortest case, and leaves the case in `cases`, where it
-//! stays. Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1 that
-//! fails.
+//! stays. Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1
+//! that fails.
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -19,7 +20,8 @@ use testkit::dialogue::Plan;
 use testkit::judge::{Campaign, Judge, Until, case};
 use testkit::kernel;
 
-/// Packets in which nothing can be left out by chance: what is rarest comes thirty times in as many.
+/// Packets in which nothing can be left out by chance: what is rarest comes thirty times in as
+/// many.
 const LONG_RUN: u64 = 200_000;
 
 /// Whether there is a kernel; if not, says why.
@@ -65,7 +67,8 @@ fn what_once_differed_is_equal() {
     assert!(failures.is_empty(), "{failures}");
 }
 
-/// Connections that expire while nothing is said, several dialogues at a time: most of it is waiting.
+/// Connections that expire while nothing is said, several dialogues at a time: most of it is
+/// waiting.
 #[test]
 fn dialogues_in_which_connections_expire_are_equal() {
     const AT_ONCE: u64 = 6;

@@ -1,6 +1,7 @@
 //! The running kernel, driven by `testkit::kernel`: what it is known to do must come back decoded.
 //!
-//! Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1 that fails.
+//! Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1 that
+//! fails.
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 

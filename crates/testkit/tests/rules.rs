@@ -1,11 +1,12 @@
-//! Rules at work: random rulesets and random dialogues through the running kernel and through the engine.
+//! Rules at work: random rulesets and random dialogues through the running kernel and through the
+//! engine.
 //!
-//! Compared are, packet by packet, every rule that was met as the kernel's TRACE tells it, those of the
-//! host's answers included, and what left; in the end the counters of every rule, as `iptables-save -c`
-//! prints them. A difference prints its seed and both rulesets.
+//! Compared are, packet by packet, every rule that was met as the kernel's TRACE tells it, those of
+//! the host's answers included, and what left; in the end the counters of every rule, as
+//! `iptables-save -c` prints them. A difference prints its seed and both rulesets.
 //!
-//! STATEWARD_RULES_SEED (1) and STATEWARD_RULES_ROUNDS (60) choose. Without root or netfilter this test says
-//! so and passes; with STATEWARD_REQUIRE_KERNEL=1 that fails.
+//! STATEWARD_RULES_SEED (1) and STATEWARD_RULES_ROUNDS (60) choose. Without root or netfilter this
+//! test says so and passes; with STATEWARD_REQUIRE_KERNEL=1 that fails.
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 
@@ -245,8 +246,8 @@ fn theirs(observation: &Observation, from: dialogue::Port) -> Fate {
     Fate { path: remarks.collect(), out }
 }
 
-/// Whether what left on this walk was made by the host: not the packet's own walk, nor the only one, if the
-/// packet ended before its first hook.
+/// Whether what left on this walk was made by the host: not the packet's own walk, nor the only
+/// one, if the packet ended before its first hook.
 fn is_by_host(seen: &Observation, walk: Option<usize>, from: dialogue::Port) -> bool {
     let first =
         walk.and_then(|walk| seen.walks.get(walk)).and_then(|walk| walk.hooks().first().copied());

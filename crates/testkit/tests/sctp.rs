@@ -1,13 +1,14 @@
 //! SCTP: the running kernel against `stateward_conntrack::Tracker`, packet by packet.
 //!
-//! Every cell of the state tables first: each state is reached by a dialogue, then each chunk is sent
-//! both ways with every sort of verification tag. Then random dialogues, whose chunks, bundles, lengths
-//! and tags are drawn from the few that matter. Compared are state, direction, the kernel's words where
-//! it has some, events with state, tags, status and timeout, and in the end the table with counters. A
-//! failure prints its dialogue and the seed.
+//! Every cell of the state tables first: each state is reached by a dialogue, then each chunk is
+//! sent both ways with every sort of verification tag. Then random dialogues, whose chunks,
+//! bundles, lengths and tags are drawn from the few that matter. Compared are state, direction, the
+//! kernel's words where it has some, events with state, tags, status and timeout, and in the end
+//! the table with counters. A failure prints its dialogue and the seed.
 //!
-//! STATEWARD_SCTP_SEED and STATEWARD_SCTP_ROUNDS choose other dialogues than the usual ones. Without
-//! root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1 that fails.
+//! STATEWARD_SCTP_SEED and STATEWARD_SCTP_ROUNDS choose other dialogues than the usual ones.
+//! Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1 that
+//! fails.
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 

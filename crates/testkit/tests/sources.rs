@@ -1,8 +1,9 @@
 //! Which IPv4 sources may come in: the running kernel against the engine, for every `rp_filter` and
-//! `accept_local`, with and without a default route, for every kind of source and destination, on both
-//! links. Compared is whether the packet survives routing.
+//! `accept_local`, with and without a default route, for every kind of source and destination, on
+//! both links. Compared is whether the packet survives routing.
 //!
-//! Without root or netfilter this test says so and passes; with STATEWARD_REQUIRE_KERNEL=1 that fails.
+//! Without root or netfilter this test says so and passes; with STATEWARD_REQUIRE_KERNEL=1 that
+//! fails.
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
 

@@ -63,7 +63,8 @@ pub enum Identical {
     OfAnyMaster,
 }
 
-/// Flags of an expectation, numbered as the kernel's `NF_CT_EXPECT_*` and as ctnetlink carries them.
+/// Flags of an expectation, numbered as the kernel's `NF_CT_EXPECT_*` and as ctnetlink carries
+/// them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct ExpectFlags(pub u32);
 

@@ -1,9 +1,10 @@
 //! The state tables: what a chunk does to an association, seen from the middle.
 //!
 //! Rows are chunks, columns the state the chunk meets; one table a direction. `IV` is INVALID.
-//! Most cells leave the state as it is: a chunk that comes too early or too late passes if its tag is
-//! right, for the end that gets it knows better what to do with it. The original direction is that
-//! of the client as a rule, but not after a simultaneous opening or on a path that a HEARTBEAT opened.
+//! Most cells leave the state as it is: a chunk that comes too early or too late passes if its tag
+//! is right, for the end that gets it knows better what to do with it. The original direction is
+//! that of the client as a rule, but not after a simultaneous opening or on a path that a HEARTBEAT
+//! opened.
 //!
 //! Every cell was observed, NONE on entries that an administrator had made: an association's first
 //! chunk leaves NONE, and nothing leads back.

@@ -1,14 +1,15 @@
 //! Verification tags: what each direction must carry, and how that is learnt.
 //!
-//! An ordinary packet carries the tag that its receiver announced (8.5). INIT, ABORT, SHUTDOWN_COMPLETE,
-//! COOKIE_ECHO and the heartbeats have rules of their own (8.5.1), and a packet that holds one of them
-//! is not held to the ordinary rule as a whole: an ERROR bundled with a HEARTBEAT passes with any tag
-//! that the HEARTBEAT passes with. A SHUTDOWN_ACK is asked for no tag at all.
+//! An ordinary packet carries the tag that its receiver announced (8.5). INIT, ABORT,
+//! SHUTDOWN_COMPLETE, COOKIE_ECHO and the heartbeats have rules of their own (8.5.1), and a packet
+//! that holds one of them is not held to the ordinary rule as a whole: an ERROR bundled with a
+//! HEARTBEAT passes with any tag that the HEARTBEAT passes with. A SHUTDOWN_ACK is asked for no tag
+//! at all.
 //!
 //! Tags come from four sources: an INIT or INIT_ACK announces one; on a path whose handshake we did
-//! not see, the first HEARTBEAT and HEARTBEAT_ACK of a direction tell it; the packet that opens an entry
-//! out of the blue tells what its answer will carry; and a HEARTBEAT with a strange tag, answered
-//! with another strange one, tells that the association has begun anew elsewhere.
+//! not see, the first HEARTBEAT and HEARTBEAT_ACK of a direction tell it; the packet that opens an
+//! entry out of the blue tells what its answer will carry; and a HEARTBEAT with a strange tag,
+//! answered with another strange one, tells that the association has begun anew elsewhere.
 
 use stateward_wire::sctp::chunk;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -134,8 +135,8 @@ impl Tags {
     }
 
     /// A HEARTBEAT_ACK. If both the HEARTBEAT and the answer are strange, the two ends agree, and
-    /// we take up the answer's tag. The other direction's is forgotten: its next HEARTBEAT tells it,
-    /// and until then its ordinary packets are INVALID.
+    /// we take up the answer's tag. The other direction's is forgotten: its next HEARTBEAT tells
+    /// it, and until then its ordinary packets are INVALID.
     pub(super) fn heartbeat_ack(&mut self, seen: &Seen<'_>) -> Result<(), Reason> {
         let Err(reason) = self.familiar(seen) else { return Ok(()) };
         let answers = self.doubted == 1 + (!seen.direction) as u8;

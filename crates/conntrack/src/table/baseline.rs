@@ -1,11 +1,12 @@
 //! The table beside the obvious design: a slab under a `hashbrown::HashTable` with both keys.
 //!
-//! The same entries, the same hash function, the same connections in the same random order: both must
-//! find the same. The baseline keeps no timers, so that its insertions do less. What each costs is
-//! printed; to measure, give as many connections as the essay of [`table`](crate::table) has figures
-//! for, on a machine with nothing else to do:
+//! The same entries, the same hash function, the same connections in the same random order: both
+//! must find the same. The baseline keeps no timers, so that its insertions do less. What each
+//! costs is printed; to measure, give as many connections as the essay of [`table`](crate::table)
+//! has figures for, on a machine with nothing else to do:
 //!
-//!     STATEWARD_BASELINE=1000000 cargo test --release -p stateward-conntrack -- --nocapture baseline
+//!     STATEWARD_BASELINE=1000000 cargo test --release -p stateward-conntrack -- --nocapture
+//!     baseline
 
 use std::net::Ipv4Addr;
 use std::time::Instant as Clock;

@@ -1,8 +1,8 @@
 //! RST: does it end the connection, or is it blind?
 //!
-//! Blind resets must not end a connection (RFC 5961): the sequence number has to be exactly the next
-//! one, unless the connection is over anyway, or the RST answers what was let pass without being
-//! believed. Kernel counterpart: `TCP_CONNTRACK_CLOSE` in `nf_conntrack_tcp_packet`.
+//! Blind resets must not end a connection (RFC 5961): the sequence number has to be exactly the
+//! next one, unless the connection is over anyway, or the RST answers what was let pass without
+//! being believed. Kernel counterpart: `TCP_CONNTRACK_CLOSE` in `nf_conntrack_tcp_packet`.
 
 use super::states::{Segment, TcpState};
 use super::track::{SideFlags, TcpTrack};

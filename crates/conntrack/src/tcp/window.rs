@@ -7,8 +7,8 @@
 //! - (4) `sack ≥ R.end − max(66000, S.max_window)`: not out of date
 //!
 //! The windows are not those of the ends: a segment may be lost behind us, so what counts is the
-//! most that either side can have allowed. (1) and (3) make a segment INVALID; (2) and (4) only make
-//! it old, and it passes without being believed.
+//! most that either side can have allowed. (1) and (3) make a segment INVALID; (2) and (4) only
+//! make it old, and it passes without being believed.
 
 use super::options::{Offers, highest_sack};
 use super::{Seen, Segment, SideFlags, TcpState, TcpTrack};
@@ -56,8 +56,8 @@ struct Numbers {
     sack: u32,
 }
 
-/// Tests a plain ACK of a connection in ESTABLISHED and, if it is inside, lets both sides learn from
-/// it. False, and nothing learnt: that is for [`Window::test`] to judge.
+/// Tests a plain ACK of a connection in ESTABLISHED and, if it is inside, lets both sides learn
+/// from it. False, and nothing learnt: that is for [`Window::test`] to judge.
 #[inline(always)]
 pub(super) fn steady(track: &mut TcpTrack, seen: &Seen<'_>) -> bool {
     let (sender, receiver) = (seen.direction, !seen.direction);

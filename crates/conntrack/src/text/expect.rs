@@ -1,7 +1,7 @@
 //! Expectations, as the tool and /proc print them.
 //!
-//! The tool prints tuple, mask and the master's first direction; /proc only the tuple, and the name of
-//! the class where the tool has its number. Neither tells the zone.
+//! The tool prints tuple, mask and the master's first direction; /proc only the tuple, and the name
+//! of the class where the tool has its number. Neither tells the zone.
 
 use core::fmt;
 

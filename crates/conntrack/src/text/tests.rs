@@ -1,5 +1,5 @@
-//! Every line here was printed by conntrack 1.4.7 or Linux 6.18, but for offloaded connections, which
-//! take a flow table to make; only ids and what does not change the form are ours.
+//! Every line here was printed by conntrack 1.4.7 or Linux 6.18, but for offloaded connections,
+//! which take a flow table to make; only ids and what does not change the form are ours.
 
 use core::net::IpAddr;
 
@@ -48,7 +48,8 @@ fn between(source: &str, destination: &str, protocol: u8, l4: L4Key) -> Record {
     }
 }
 
-/// What `conntrack -I` makes between these two with nf_conntrack_acct and nf_conntrack_timestamp on.
+/// What `conntrack -I` makes between these two with nf_conntrack_acct and nf_conntrack_timestamp
+/// on.
 fn made(protocol: u8, l4: L4Key) -> Record {
     counted(between("1.1.1.1", "2.2.2.2", protocol, l4))
 }

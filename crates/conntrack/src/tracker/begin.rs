@@ -54,7 +54,8 @@ impl Tracker {
         }
         let mut conn = self.unconfirmed(Unconfirmed::new(*tuple, reply, place));
         self.equip(&mut conn);
-        // Before the protocol has had its say: what was expected is used up by a bad packet as well.
+        // Before the protocol has had its say: what was expected is used up by a bad packet as
+        // well.
         let expectation = self.expected(&mut conn);
         let context = L4Context {
             sysctls: &self.sysctls,

@@ -1,8 +1,8 @@
 //! Confirmation: a new connection whose packet nothing dropped enters the table.
 //!
-//! Two packets may begin one flow before either is confirmed; the second joins the first's connection
-//! where the protocol has no state to lose, and is dropped where it has. Kernel counterpart:
-//! `__nf_conntrack_confirm`, `nf_ct_resolve_clash`.
+//! Two packets may begin one flow before either is confirmed; the second joins the first's
+//! connection where the protocol has no state to lose, and is dropped where it has. Kernel
+//! counterpart: `__nf_conntrack_confirm`, `nf_ct_resolve_clash`.
 
 use stateward_wire::protocol;
 
@@ -100,7 +100,8 @@ impl Tracker {
         if !same {
             return None;
         }
-        // It counts as what it was taken for, a first packet, even where it is the first one's answer.
+        // It counts as what it was taken for, a first packet, even where it is the first one's
+        // answer.
         let PerDir([counter, _]) = conn.counters;
         self.account(winner, Direction::Original, counter.bytes as usize);
         self.statistics.clash_resolve += 1;

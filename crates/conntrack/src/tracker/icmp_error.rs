@@ -15,7 +15,8 @@ use crate::time::Span;
 use crate::tuple::{Tuple, Zone};
 
 impl Tracker {
-    /// ICMP errors and messages that are not tracked; `None` for what is looked up by its own tuple.
+    /// ICMP errors and messages that are not tracked; `None` for what is looked up by its own
+    /// tuple.
     #[inline(never)]
     pub(super) fn track_icmp(
         &mut self,

@@ -83,8 +83,9 @@ fn verify(packet: &Packet<'_>, protocol: u8, unfinished: Unfinished) -> Result<(
     }
 }
 
-/// What most packets are to a connection that stands: they set its timeout anew, to what this gives,
-/// and change nothing else that the tracker knows of. `None`, and nothing done: [`l4_packet`] decides.
+/// What most packets are to a connection that stands: they set its timeout anew, to what this
+/// gives, and change nothing else that the tracker knows of. `None`, and nothing done:
+/// [`l4_packet`] decides.
 #[inline(always)]
 pub(super) fn steady(
     entry: &mut Entry,

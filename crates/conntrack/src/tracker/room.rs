@@ -1,8 +1,8 @@
 //! Room in a full table: early drop, and the pass over the table after early drop has failed.
 //!
 //! At nf_conntrack_max a new connection takes the place of one near its own that is not ASSURED; if
-//! there is none its packet is dropped ("table full"), and from a second later on slices of the table
-//! are gone through for what can be spared. Each call's work is bounded. Kernel counterpart:
+//! there is none its packet is dropped ("table full"), and from a second later on slices of the
+//! table are gone through for what can be spared. Each call's work is bounded. Kernel counterpart:
 //! `early_drop`, and `gc_worker` while more than 95 % of the table is in use.
 
 use stateward_wire::protocol;

@@ -1,7 +1,7 @@
 //! The end of a connection: its deadline comes, or something else ends it.
 //!
-//! [`Tracker::unlink`] is how every connection ends, whatever the cause; it tells the DESTROY event.
-//! Kernel counterpart: `nf_ct_gc_expired`, `nf_ct_delete`.
+//! [`Tracker::unlink`] is how every connection ends, whatever the cause; it tells the DESTROY
+//! event. Kernel counterpart: `nf_ct_gc_expired`, `nf_ct_delete`.
 
 use stateward_wire::protocol;
 

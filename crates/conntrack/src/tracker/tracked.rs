@@ -1,7 +1,7 @@
 //! What the tracker made of a packet: its state, and the connection it belongs to.
 //!
-//! What a packet carries through the hooks, as the kernel's `skb->_nfct` and `ctinfo` do. A connection
-//! that the packet began is its own until [`Tracker::confirm`].
+//! What a packet carries through the hooks, as the kernel's `skb->_nfct` and `ctinfo` do. A
+//! connection that the packet began is its own until [`Tracker::confirm`].
 
 use super::Tracker;
 use crate::entry::ConnId;
@@ -19,8 +19,8 @@ pub enum Flow {
     None,
     /// One in the table.
     Confirmed(ConnId),
-    /// One that the packet began, and owns. Give it back with [`Tracker::forget`] when the packet is
-    /// dropped, and no packet allocates in steady state.
+    /// One that the packet began, and owns. Give it back with [`Tracker::forget`] when the packet
+    /// is dropped, and no packet allocates in steady state.
     Unconfirmed(Box<Unconfirmed>),
 }
 
@@ -40,8 +40,8 @@ pub struct Glimpse {
 }
 
 impl Tracker {
-    /// What rules see of a packet's connection, also of the one that the packet has just ended; `None` if
-    /// it has none.
+    /// What rules see of a packet's connection, also of the one that the packet has just ended;
+    /// `None` if it has none.
     pub fn glimpse(&self, flow: &Flow) -> Option<Glimpse> {
         let directions = [Direction::Original, Direction::Reply];
         match flow {

@@ -45,7 +45,8 @@ impl Alone {
         Self::new(compose::udp(end(1, 4000), end(2, port), b"1234"))
     }
 
-    /// Any protocol's header and what follows it, from 192.0.2.1 or 2001:db8::1 to the next address.
+    /// Any protocol's header and what follows it, from 192.0.2.1 or 2001:db8::1 to the next
+    /// address.
     pub(crate) fn of(family: Family, protocol: u8, upper: &[u8]) -> Self {
         let end = |last| match family {
             Family::V4 => IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)),
@@ -159,7 +160,8 @@ fn rules(text: &str) -> ValidRuleset {
     restore(&source, Family::V4, RestoreOptions::default()).unwrap()
 }
 
-/// Whether a packet of FORWARD meets what stands behind `-A FORWARD`; `None` if it ends there (hotdrop).
+/// Whether a packet of FORWARD meets what stands behind `-A FORWARD`; `None` if it ends there
+/// (hotdrop).
 pub(crate) fn met(rule: &str, packet: &mut Alone) -> Option<bool> {
     met_by(&mut asked_for(rule, packet.packet().unwrap().family()), packet)
 }

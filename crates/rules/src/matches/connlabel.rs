@@ -9,7 +9,8 @@ use crate::option::{Given, OptionSpec, Refusal};
 use crate::rule::Test;
 use crate::save::Save;
 
-/// `[!] --label NUMBER [--set]`. Labels have names only where a file gives them some, and no file is read.
+/// `[!] --label NUMBER [--set]`. Labels have names only where a file gives them some, and no file
+/// is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connlabel {
     /// Its number.

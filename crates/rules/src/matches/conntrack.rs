@@ -1,4 +1,5 @@
-//! `-m conntrack`: the connection's state, both tuples, status, direction and what is left of its time.
+//! `-m conntrack`: the connection's state, both tuples, status, direction and what is left of its
+//! time.
 
 use crate::context::{Connection, View};
 use crate::evaluate::{Matching, Stop};
@@ -20,11 +21,11 @@ pub struct Conntrack {
     pub states: Option<Test<States>>,
     /// `--ctproto`.
     pub protocol: Option<Test<u8>>,
-    /// `--ctorigsrc`, `--ctorigdst`, `--ctreplsrc`, `--ctrepldst`, in this order; the address keeps bits
-    /// outside of the mask, with which nothing matches.
+    /// `--ctorigsrc`, `--ctorigdst`, `--ctreplsrc`, `--ctrepldst`, in this order; the address keeps
+    /// bits outside of the mask, with which nothing matches.
     pub addresses: [Option<Test<Network>>; 4],
-    /// `--ctorigsrcport`, `--ctorigdstport`, `--ctreplsrcport`, `--ctrepldstport`, in this order; a first
-    /// above the last matches nothing.
+    /// `--ctorigsrcport`, `--ctorigdstport`, `--ctreplsrcport`, `--ctrepldstport`, in this order; a
+    /// first above the last matches nothing.
     pub ports: [Option<Test<PortRange>>; 4],
     /// `--ctstatus`: any of these bits, with none of them no bit at all.
     pub status: Option<Test<u16>>,
@@ -100,8 +101,8 @@ impl States {
 /// Names of bits.
 pub(crate) type Words = &'static [(&'static str, u16)];
 
-/// How iptables takes lists apart: what begins a word stays in it until the next comma, so that an empty
-/// word swallows the comma behind it.
+/// How iptables takes lists apart: what begins a word stays in it until the next comma, so that an
+/// empty word swallows the comma behind it.
 fn bits(text: &str, words: Words, what: &str) -> Result<u16, Refusal> {
     let mut bits = 0;
     let mut rest = Some(text);

@@ -21,10 +21,11 @@ pub struct Hashlimit {
     pub bound: Bound,
     /// The rate.
     pub rate: Rate,
-    /// `--hashlimit-burst`: how many packets at once; with bytes how many times the rate, 0 for one second.
+    /// `--hashlimit-burst`: how many packets at once; with bytes how many times the rate, 0 for one
+    /// second.
     pub burst: u32,
-    /// `--hashlimit-mode`: which fields tell buckets apart: 1 destination address, 2 its port, 4 source
-    /// address, 8 its port.
+    /// `--hashlimit-mode`: which fields tell buckets apart: 1 destination address, 2 its port, 4
+    /// source address, 8 its port.
     pub mode: u8,
     /// `--hashlimit-srcmask`: bits of the source that count.
     pub source_length: u8,

@@ -1,4 +1,5 @@
-//! `-m icmp`: the type and codes of an ICMP message. The reader of types by name is shared with ICMPv6.
+//! `-m icmp`: the type and codes of an ICMP message. The reader of types by name is shared with
+//! ICMPv6.
 
 use crate::context::View;
 use crate::evaluate::{Matching, Stop};

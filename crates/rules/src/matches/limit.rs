@@ -58,7 +58,8 @@ impl Extension for Limit {
         }
     }
 
-    /// The bucket's size must fit the kernel's 32 bits; it counts as the kernel does, overflow and all.
+    /// The bucket's size must fit the kernel's 32 bits; it counts as the kernel does, overflow and
+    /// all.
     fn accepted(&self, _: &Place<'_>) -> Result<(), Refusal> {
         let full = credits(self.every.wrapping_mul(self.burst));
         if self.burst == 0 || full < credits(self.every) {
@@ -165,8 +166,8 @@ impl Limit {
         credits(self.every.wrapping_mul(self.burst))
     }
 
-    /// Takes a packet's credit, if it is there. All that is counted wraps as the kernel's 32 bits do: after
-    /// more than 37 hours without a packet the credit is what is left of it.
+    /// Takes a packet's credit, if it is there. All that is counted wraps as the kernel's 32 bits
+    /// do: after more than 37 hours without a packet the credit is what is left of it.
     fn take(&self, bucket: &mut Bucket, tick: u64) -> bool {
         let passed = tick.saturating_sub(bucket.since.replace(tick).unwrap_or(tick));
         let earned = (passed as u32).wrapping_mul(CREDITS);

@@ -13,7 +13,8 @@ use crate::save::Save;
 /// `[!] --mark VALUE[/MASK]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mark {
-    /// The packet's mark under the mask is compared with the value, which may have bits outside of it.
+    /// The packet's mark under the mask is compared with the value, which may have bits outside of
+    /// it.
     pub mark: Test<Masked>,
 }
 

@@ -13,7 +13,8 @@ use crate::save::Save;
 pub struct Options {
     /// Its length in bytes.
     pub length: Option<Test<u32>>,
-    /// Its first options in their order: the kind, and the length unless that may be any. At most 16.
+    /// Its first options in their order: the kind, and the length unless that may be any. At most
+    /// 16.
     pub list: Vec<(u8, Option<u8>)>,
 }
 
@@ -26,8 +27,8 @@ impl Options {
         Ok(())
     }
 
-    /// `KIND[:LENGTH]` with commas between them. A length of 255 is any, and of a number beyond 255 the
-    /// lower bits count, as iptables has it.
+    /// `KIND[:LENGTH]` with commas between them. A length of 255 is any, and of a number beyond 255
+    /// the lower bits count, as iptables has it.
     pub(crate) fn set_list(&mut self, given: &Given<'_>) -> Result<(), Refusal> {
         let extension = given.extension;
         let words: Vec<_> = given.text.split(',').collect();

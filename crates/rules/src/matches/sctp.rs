@@ -178,8 +178,8 @@ impl Chunks {
             };
             let bit = 0x80 >> bit;
             let set = if letter.is_ascii_uppercase() { bit } else { 0 };
-            // iptables notes the place in its list, which is the kind of the first 15 only: the flags of
-            // the others are read and then without effect.
+            // iptables notes the place in its list, which is the kind of the first 15 only: the
+            // flags of the others are read and then without effect.
             let Some(flags) = self.flags_of(place as u8) else {
                 return Err(Refusal::new("sctp: flags of more than four kinds of chunks"));
             };
@@ -215,8 +215,8 @@ impl Chunks {
         asked.is_none_or(|asked| flags & asked.mask == asked.set)
     }
 
-    /// Whether the chunks have what is asked for. There is one, and it says how long it is, or the packet
-    /// is broken.
+    /// Whether the chunks have what is asked for. There is one, and it says how long it is, or the
+    /// packet is broken.
     fn pass(&self, mut bytes: &[u8]) -> Result<bool, Stop> {
         let mut missing = self.kinds;
         loop {

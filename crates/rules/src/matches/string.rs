@@ -125,8 +125,8 @@ impl Extension for StringMatch {
     }
 }
 
-/// Text with hexadecimal bytes between bars, and backslashes that take the next character as it is. The
-/// character behind a closing bar is taken as it is as well, whatever it is.
+/// Text with hexadecimal bytes between bars, and backslashes that take the next character as it is.
+/// The character behind a closing bar is taken as it is as well, whatever it is.
 fn bytes(text: &str) -> Result<Vec<u8>, Refusal> {
     let refuse = |why: &str| Err(Refusal::new(format!("string: {why} in `{text}`")));
     let text_bytes = text.as_bytes();

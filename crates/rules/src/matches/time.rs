@@ -14,7 +14,8 @@ use crate::save::Save;
 pub struct Time {
     /// `--datestart` and `--datestop`, in seconds since 1970, both included.
     pub dates: (u32, u32),
-    /// `--timestart` and `--timestop`, in seconds of the day; a start after the stop is over midnight.
+    /// `--timestart` and `--timestop`, in seconds of the day; a start after the stop is over
+    /// midnight.
     pub times: (u32, u32),
     /// `--monthdays`: bits 1 to 31.
     pub month_days: u32,
@@ -153,8 +154,8 @@ fn time(text: &str) -> Result<u32, Refusal> {
     })
 }
 
-/// `YYYY[-MM[-DD[Thh[:mm[:ss]]]]]`. Days beyond a month's end are in the next one; month 0 and day 0 are
-/// those before the first.
+/// `YYYY[-MM[-DD[Thh[:mm[:ss]]]]]`. Days beyond a month's end are in the next one; month 0 and day
+/// 0 are those before the first.
 fn date(text: &str) -> Result<u32, Refusal> {
     let parse = || {
         let (year, rest) = leading(text, 2038).filter(|(year, _)| *year >= 1970)?;
@@ -179,7 +180,8 @@ fn date(text: &str) -> Result<u32, Refusal> {
     u32::try_from(seconds).map_err(|_| Refusal::table(format!("date `{text}` is before 1970")))
 }
 
-/// Days from 1970 to a month's first, in the years from 1970 to 2106, of which 2100 is not asked for.
+/// Days from 1970 to a month's first, in the years from 1970 to 2106, of which 2100 is not asked
+/// for.
 fn days_before(year: u32, month: u32) -> u32 {
     let years = year - 1970;
     let leap_days = (years + 1) / 4;

@@ -1,4 +1,5 @@
-//! `-m tos`: the byte of an IPv4 header that was called so first, or an IPv6 header's traffic class.
+//! `-m tos`: the byte of an IPv4 header that was called so first, or an IPv6 header's traffic
+//! class.
 
 use stateward_wire::Family;
 
@@ -14,7 +15,8 @@ use crate::save::Save;
 /// `[!] --tos VALUE[/MASK]` or a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tos {
-    /// The packet's byte under the mask is compared with the value, which may have bits outside of it.
+    /// The packet's byte under the mask is compared with the value, which may have bits outside of
+    /// it.
     pub tos: Test<Bits>,
 }
 

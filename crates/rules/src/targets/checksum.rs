@@ -1,5 +1,5 @@
-//! `-j CHECKSUM`: sums up what the sender has left to its hardware. A packet that was captured on its way is
-//! summed up, so that nothing is left to do here.
+//! `-j CHECKSUM`: sums up what the sender has left to its hardware. A packet that was captured on
+//! its way is summed up, so that nothing is left to do here.
 
 use stateward_wire::Family;
 

@@ -1,4 +1,5 @@
-//! `-j CLASSIFY`: sets the packet's class for queueing, which no rule can ask for; the packet goes on.
+//! `-j CLASSIFY`: sets the packet's class for queueing, which no rule can ask for; the packet goes
+//! on.
 
 use stateward_wire::Family;
 
@@ -52,7 +53,8 @@ impl Extension for Classify {
     }
 }
 
-/// A hexadecimal number as C's `scanf` reads it, of which the lower 16 bits count, and what follows it.
+/// A hexadecimal number as C's `scanf` reads it, of which the lower 16 bits count, and what follows
+/// it.
 fn scanned(text: &str) -> Option<(u16, &str)> {
     let body = text.trim_start_matches([' ', '\t', '\n', '\r', '\x0b', '\x0c']);
     let (negative, body) = match body.strip_prefix(['+', '-']) {

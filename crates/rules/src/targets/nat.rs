@@ -1,5 +1,5 @@
-//! What the targets of table nat share: addresses and ports to translate to, as they are written and
-//! printed.
+//! What the targets of table nat share: addresses and ports to translate to, as they are written
+//! and printed.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -87,8 +87,8 @@ impl Extension for Nfqueue {
 }
 
 impl Acting for Nfqueue {
-    /// Which of several queues takes the packet is chosen by its addresses and is not the kernel's choice,
-    /// which is another at each start.
+    /// Which of several queues takes the packet is chosen by its addresses and is not the kernel's
+    /// choice, which is another at each start.
     fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
         let count = u32::from(self.last.unwrap_or(self.first) - self.first) + 1;
         let packet = context.packet();

@@ -1,5 +1,5 @@
-//! `-j SET`: puts a packet's addresses and ports into a set of ipset's, or takes them out; or gives the
-//! packet what the set holds for them.
+//! `-j SET`: puts a packet's addresses and ports into a set of ipset's, or takes them out; or gives
+//! the packet what the set holds for them.
 
 use stateward_wire::Family;
 

@@ -1,4 +1,5 @@
-//! `-j SYNPROXY`: answers a first packet for a server, which hears of it when the client has answered.
+//! `-j SYNPROXY`: answers a first packet for a server, which hears of it when the client has
+//! answered.
 
 use stateward_wire::Family;
 

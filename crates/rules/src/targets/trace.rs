@@ -1,4 +1,5 @@
-//! `-j TRACE`: from here on the kernel tells of each rule that the packet meets; the packet goes on.
+//! `-j TRACE`: from here on the kernel tells of each rule that the packet meets; the packet goes
+//! on.
 
 use stateward_wire::Family;
 

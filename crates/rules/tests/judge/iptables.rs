@@ -6,7 +6,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use stateward_wire::Family;
 
-/// A shell in a new network namespace that runs iptables for us, so that each call costs one process.
+/// A shell in a new network namespace that runs iptables for us, so that each call costs one
+/// process.
 pub(crate) struct Iptables {
     shell: Child,
     input: ChildStdin,

@@ -45,8 +45,8 @@ pub fn internet_checksum(bytes: &[u8]) -> u16 {
     !Sum::new().add(bytes).folded()
 }
 
-/// Writes a checksum into the zeroed field at `at`: `sum` is that of everything it covers, `pseudo` of
-/// the pseudo-header alone.
+/// Writes a checksum into the zeroed field at `at`: `sum` is that of everything it covers, `pseudo`
+/// of the pseudo-header alone.
 pub(super) fn place(bytes: &mut [u8], at: usize, checksum: Checksum, sum: Sum, pseudo: Sum) {
     let right = !sum.folded();
     let value = match checksum {

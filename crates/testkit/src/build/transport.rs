@@ -208,7 +208,8 @@ impl Transport {
         }
     }
 
-    /// Replaces the payload: of SCTP the first chunk's value, of GRE everything after the first word.
+    /// Replaces the payload: of SCTP the first chunk's value, of GRE everything after the first
+    /// word.
     pub(super) fn set_payload(&mut self, payload: &[u8]) {
         let place = match self {
             Self::Tcp(tcp) => &mut tcp.payload,

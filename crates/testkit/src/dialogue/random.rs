@@ -1,4 +1,5 @@
-//! A small seeded generator of numbers: equal seeds, equal dialogues, on every machine and for ever.
+//! A small seeded generator of numbers: equal seeds, equal dialogues, on every machine and for
+//! ever.
 
 use std::ops::RangeInclusive;
 

@@ -1,7 +1,7 @@
 //! SCTP: two ends that set up an association, talk and shut it down, and those who interfere.
 //!
-//! Each end has the tag it chose; a packet carries the tag of the end it goes to. A path may also be
-//! seen first by a HEARTBEAT, when the handshake went another way.
+//! Each end has the tag it chose; a packet carries the tag of the end it goes to. A path may also
+//! be seen first by a HEARTBEAT, when the handshake went another way.
 
 use super::random::Random;
 use super::world::{self, Station};

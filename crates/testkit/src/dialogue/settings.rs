@@ -97,8 +97,8 @@ impl Settings {
         settings
     }
 
-    /// What the whole machine shares. Few connections are all that fit, so that hardly ever one lies
-    /// so near to a new one that it could give way: which it would be is secret.
+    /// What the whole machine shares. Few connections are all that fit, so that hardly ever one
+    /// lies so near to a new one that it could give way: which it would be is secret.
     fn draw_scarcity(&mut self, random: &mut Random) {
         match random.below(8) {
             0 => self.set("buckets", random.pick([512, 65_536])),

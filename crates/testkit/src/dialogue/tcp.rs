@@ -5,13 +5,13 @@
 //!
 //! - segments that get lost on their way to us: the ends have moved on, we have not seen it;
 //! - segments sent again, late, or before their turn;
-//! - segments of an attacker who knows the numbers nearly ([`attack`]): any flags, from either side,
-//!   with sequence numbers and acknowledgements around every edge that matters;
+//! - segments of an attacker who knows the numbers nearly ([`attack`]): any flags, from either
+//!   side, with sequence numbers and acknowledgements around every edge that matters;
 //! - headers that lie or are cut.
 //!
-//! A connection may begin in its middle, open from both sides at once, and use its ports again after
-//! it has ended. Some go straight through all states, so that each of them meets every segment
-//! ([`tour`]).
+//! A connection may begin in its middle, open from both sides at once, and use its ports again
+//! after it has ended. Some go straight through all states, so that each of them meets every
+//! segment ([`tour`]).
 
 mod attack;
 mod tour;

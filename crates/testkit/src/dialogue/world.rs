@@ -30,8 +30,8 @@ impl Station {
     }
 }
 
-/// Whether a socket of the machine sends to an address as it stands there: that of nobody it takes for
-/// its own host's, and to all of a subnet it sends only when asked to.
+/// Whether a socket of the machine sends to an address as it stands there: that of nobody it takes
+/// for its own host's, and to all of a subnet it sends only when asked to.
 pub(super) fn is_reachable(address: IpAddr) -> bool {
     let IpAddr::V4(v4) = address else { return !address.is_unspecified() };
     !v4.is_unspecified() && v4.octets()[3] != 255

@@ -1,8 +1,8 @@
 //! A dialogue on which the sides once differed, as a file that is replayed for ever.
 //!
-//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `rp_filter N`, `mtu N`, then one a packet,
-//! `lan`, `wan` or `local` with its bytes in hexadecimal, and between packets `pause MILLISECONDS` and
-//! `change NAME VALUE` of a sysctl. What follows a `#` is for people.
+//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `rp_filter N`, `mtu N`, then one a
+//! packet, `lan`, `wan` or `local` with its bytes in hexadecimal, and between packets `pause
+//! MILLISECONDS` and `change NAME VALUE` of a sysctl. What follows a `#` is for people.
 
 use std::fmt::Write;
 use std::time::Duration;

@@ -1,12 +1,12 @@
 //! What the dialogues that were held have touched: a judge that never asks is always content.
 //!
 //! Counted on our side, where the state before each packet can be looked up: every cell of both TCP
-//! tables, every reason, both sides of every sysctl, packets of each protocol. A cell counts packets
-//! that the table was asked about, not those that failed before; a sysctl's side counts the packets
-//! which that sysctl [concerns](concern), while it was its default or something else.
+//! tables, every reason, both sides of every sysctl, packets of each protocol. A cell counts
+//! packets that the table was asked about, not those that failed before; a sysctl's side counts the
+//! packets which that sysctl [concerns](concern), while it was its default or something else.
 //!
-//! [`Coverage::gaps`] names everything that was touched too seldom. [`BEYOND`] lists what no dialogue
-//! can bring about, why, and which test holds it instead; nothing else is left out.
+//! [`Coverage::gaps`] names everything that was touched too seldom. [`BEYOND`] lists what no
+//! dialogue can bring about, why, and which test holds it instead; nothing else is left out.
 
 mod concern;
 mod packet;

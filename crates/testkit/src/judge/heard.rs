@@ -102,7 +102,8 @@ impl Left {
     }
 }
 
-/// Blanks the identification of IPv6 fragments: who puts a packet together and cuts it again draws it.
+/// Blanks the identification of IPv6 fragments: who puts a packet together and cuts it again draws
+/// it.
 pub(crate) fn blank_fragment_ids(out: &mut [Left]) {
     for left in out.iter_mut().filter(|left| !left.by_host) {
         let header = Packet::parse_trusted(&left.bytes).ok();

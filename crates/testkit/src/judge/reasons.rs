@@ -41,8 +41,9 @@ const WORDS: [(&str, &[&str]); 34] = [
     ("vtag", &["sctp_verification_tag"]),
 ];
 
-/// Whether what the kernel said of a packet and the code we gave for it are the same reason. A packet
-/// from this host to itself is looked at twice if it is INVALID, and may be so for two reasons.
+/// Whether what the kernel said of a packet and the code we gave for it are the same reason. A
+/// packet from this host to itself is looked at twice if it is INVALID, and may be so for two
+/// reasons.
 pub(super) fn agree(kernel: &[String], code: Option<&String>, state: Option<&str>) -> bool {
     let Some(code) = code.map(String::as_str) else { return kernel.is_empty() };
     if kernel.is_empty() {

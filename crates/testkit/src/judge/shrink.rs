@@ -1,8 +1,9 @@
 //! Making a dialogue as short as it can be while one difference remains.
 //!
-//! Delta debugging (Zeller 2002): what comes after the difference goes first, then whole flows, then
-//! ever smaller runs of packets, then the settings one by one. Every attempt is held before the judge
-//! again, so their number is bounded, and so is the time: dialogues with pauses take long.
+//! Delta debugging (Zeller 2002): what comes after the difference goes first, then whole flows,
+//! then ever smaller runs of packets, then the settings one by one. Every attempt is held before
+//! the judge again, so their number is bounded, and so is the time: dialogues with pauses take
+//! long.
 
 use std::io;
 use std::time::{Duration, Instant};

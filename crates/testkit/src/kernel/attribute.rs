@@ -1,4 +1,5 @@
-//! Netlink messages and attributes, as bytes: walked with every length checked, composed with padding.
+//! Netlink messages and attributes, as bytes: walked with every length checked, composed with
+//! padding.
 //!
 //! Nothing here knows what an attribute means. A message or attribute whose length does not fit its
 //! surroundings ends the walk; the decoders then see an absent attribute, never a panic.

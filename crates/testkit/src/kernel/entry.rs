@@ -1,8 +1,9 @@
 //! A connection as the kernel's netlink messages describe it, every attribute decoded.
 //!
 //! An entry of the table, an event about it and the connection of a logged packet have the same
-//! attributes, all of them optional. Which ones a message carries is itself behaviour (an UPDATE has a
-//! TCP state only if that changed), therefore [`Entry::present`] names them all, down to the innermost.
+//! attributes, all of them optional. Which ones a message carries is itself behaviour (an UPDATE
+//! has a TCP state only if that changed), therefore [`Entry::present`] names them all, down to the
+//! innermost.
 //!
 //! Counterpart: `linux/netfilter/nfnetlink_conntrack.h`, `enum ctattr_type` and its nested enums.
 
@@ -42,7 +43,8 @@ pub struct Entry {
     pub zone: Option<u16>,
     /// The kernel's id of the entry, a keyed hash: it differs from run to run.
     pub id: Option<u32>,
-    /// The reference count. It depends on how the entry was looked up: 1 in a dump, 2 when asked for.
+    /// The reference count. It depends on how the entry was looked up: 1 in a dump, 2 when asked
+    /// for.
     pub uses: Option<u32>,
     /// Packets and bytes, of the original and the reply direction.
     pub counters: [Option<Counters>; 2],

@@ -1,14 +1,15 @@
 //! What the kernel logs about packets: the judge's own checkpoints, and its words about them.
 //!
-//! All of it comes through NFLOG and one socket, hence in the order in which it happened. A *sighting*
-//! is a packet passing one of the checkpoints of [`super::namespace`]'s rules; a *remark* is what else
-//! the kernel said: why a packet is invalid, the TRACE of a rule, the prefix of a LOG rule.
+//! All of it comes through NFLOG and one socket, hence in the order in which it happened. A
+//! *sighting* is a packet passing one of the checkpoints of [`super::namespace`]'s rules; a
+//! *remark* is what else the kernel said: why a packet is invalid, the TRACE of a rule, the prefix
+//! of a LOG rule.
 //!
-//! Sightings are grouped into *walks*: one packet on its way through the hooks. A walk begins at the
-//! first checkpoint of PREROUTING or OUTPUT. Whatever the host makes in answer (a REJECT's packet, an
-//! ICMP error) begins a walk of its own; the packet it is made for goes no further, so sightings always
-//! belong to the latest walk. Only a packet to an address of this machine comes in again at PREROUTING
-//! through `lo`; that continues its walk.
+//! Sightings are grouped into *walks*: one packet on its way through the hooks. A walk begins at
+//! the first checkpoint of PREROUTING or OUTPUT. Whatever the host makes in answer (a REJECT's
+//! packet, an ICMP error) begins a walk of its own; the packet it is made for goes no further, so
+//! sightings always belong to the latest walk. Only a packet to an address of this machine comes in
+//! again at PREROUTING through `lo`; that continues its walk.
 
 use std::fmt;
 use std::io;

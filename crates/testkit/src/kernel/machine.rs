@@ -1,8 +1,9 @@
 //! What belongs to the whole machine: the size limit of the table, and the kernel's log.
 //!
-//! Both can only be set from the first namespace and act on all. A scenario that needs them runs alone:
-//! it holds an exclusive lock on a file while every other scenario, of any process, holds a shared one. The
-//! file also holds what the settings were, so that a run that was killed is tidied up by the next.
+//! Both can only be set from the first namespace and act on all. A scenario that needs them runs
+//! alone: it holds an exclusive lock on a file while every other scenario, of any process, holds a
+//! shared one. The file also holds what the settings were, so that a run that was killed is tidied
+//! up by the next.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -21,8 +22,8 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Waits for the machine: alone on it with `settings` in force, or together with others if there are
-    /// none. To be called from the first network namespace.
+    /// Waits for the machine: alone on it with `settings` in force, or together with others if
+    /// there are none. To be called from the first network namespace.
     pub(super) fn take(settings: &[(&str, String)]) -> io::Result<Self> {
         let lock =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(LOCK)?;
@@ -107,7 +108,8 @@ impl KernelLog {
     }
 }
 
-/// A record is `facility * 8 + level,number,time,flags;text` and a newline, maybe with more after it.
+/// A record is `facility * 8 + level,number,time,flags;text` and a newline, maybe with more after
+/// it.
 fn line(record: &str) -> Option<KernelLine> {
     let (head, text) = record.split_once(';')?;
     let priority: u32 = head.split(',').next()?.parse().ok()?;

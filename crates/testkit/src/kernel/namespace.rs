@@ -1,12 +1,13 @@
 //! A network namespace of the judge: two TUN devices, routes, checkpoints, sockets.
 //!
-//! The thread that calls [`Namespace::enter`] moves into a new namespace and stays in it; it may end
-//! only together with the [`Namespace`]. When its descriptors close, the kernel takes everything down.
+//! The thread that calls [`Namespace::enter`] moves into a new namespace and stays in it; it may
+//! end only together with the [`Namespace`]. When its descriptors close, the kernel takes
+//! everything down.
 //!
-//! The order matters twice. Defaults for IPv6 must stand before the devices exist, or the kernel sends
-//! packets of its own. The chain that swallows what is delivered must be registered before conntrack
-//! is in use in the namespace, because of two functions of equal priority the older runs last, and it has
-//! to run after the confirmation.
+//! The order matters twice. Defaults for IPv6 must stand before the devices exist, or the kernel
+//! sends packets of its own. The chain that swallows what is delivered must be registered before
+//! conntrack is in use in the namespace, because of two functions of equal priority the older runs
+//! last, and it has to run after the confirmation.
 
 use std::fs;
 use std::io;
@@ -179,8 +180,8 @@ impl Namespace {
     }
 }
 
-/// Waits until the devices' IPv6 addresses are the host's own: the kernel makes them so a moment after
-/// they are added, when it comes to it.
+/// Waits until the devices' IPv6 addresses are the host's own: the kernel makes them so a moment
+/// after they are added, when it comes to it.
 fn settle() -> io::Result<()> {
     /// Of each device the address and the subnet's anycast address, as routes of full length.
     const ROUTES: usize = 4;
@@ -200,8 +201,8 @@ fn settle() -> io::Result<()> {
     Err(io::Error::other("the IPv6 addresses of the judge's devices have not become its own"))
 }
 
-/// Everything delivered ends here, so that the host's own answers do not interfere; and its neighbour and
-/// group discovery, which no process sends, goes nowhere.
+/// Everything delivered ends here, so that the host's own answers do not interfere; and its
+/// neighbour and group discovery, which no process sends, goes nowhere.
 fn silence() -> String {
     format!(
         "table inet judge_silence {{

@@ -11,13 +11,13 @@ use super::log::{self, CtState, Direction, Hook, Remark, Walk};
 use super::machine::KernelLine;
 use super::table::Statistics;
 
-/// A machine between `lan0` (192.168.1.1/24, fd00:1::1/64) and `wan0` (203.0.113.1/24, fd00:2::1/64,
-/// both default routes), its rules, and what happens to it.
+/// A machine between `lan0` (192.168.1.1/24, fd00:1::1/64) and `wan0` (203.0.113.1/24,
+/// fd00:2::1/64, both default routes), its rules, and what happens to it.
 #[derive(Debug, Clone, Default)]
 pub struct Scenario {
-    /// Sysctls set before anything else, such as `net.netfilter.nf_conntrack_tcp_loose` to `0`. With
-    /// one of those that the whole machine shares, `net.netfilter.nf_conntrack_max`, `…_buckets` and
-    /// `…_expect_max`, no other scenario of any process runs meanwhile.
+    /// Sysctls set before anything else, such as `net.netfilter.nf_conntrack_tcp_loose` to `0`.
+    /// With one of those that the whole machine shares, `net.netfilter.nf_conntrack_max`,
+    /// `…_buckets` and `…_expect_max`, no other scenario of any process runs meanwhile.
     pub sysctls: Vec<(String, String)>,
     /// Lines for `ip -batch`: more addresses, routes, an MTU. They cost a fresh namespace.
     pub links: Vec<String>,
@@ -48,8 +48,9 @@ pub struct Look {
     pub tool: bool,
     /// Make the rules say which of them each packet met: TRACE lines among the remarks.
     pub trace: bool,
-    /// Let what the kernel says go to its own log, as text, instead of among the remarks: the way to see
-    /// the text of a LOG rule. That log is one for the machine, so no other scenario runs meanwhile.
+    /// Let what the kernel says go to its own log, as text, instead of among the remarks: the way
+    /// to see the text of a LOG rule. That log is one for the machine, so no other scenario runs
+    /// meanwhile.
     pub kernel_log: bool,
 }
 
@@ -109,8 +110,8 @@ pub struct Observation {
     pub walks: Vec<Walk>,
     /// What left, in order: first all of `lan0`, then all of `wan0`.
     pub out: Vec<Emitted>,
-    /// What happened between the step before and this one; all of it only with [`Look::each_table`],
-    /// because the kernel collects what has expired when it comes across it.
+    /// What happened between the step before and this one; all of it only with
+    /// [`Look::each_table`], because the kernel collects what has expired when it comes across it.
     pub expired: Vec<Event>,
     /// Events of this step.
     pub events: Vec<Event>,
@@ -131,14 +132,14 @@ pub struct Emitted {
     pub port: Port,
     /// The whole of it.
     pub bytes: Vec<u8>,
-    /// Whose walk it ends, an index into [`Observation::walks`]: 0 is the packet's own, others are of
-    /// packets the host made. None if it is no walk's.
+    /// Whose walk it ends, an index into [`Observation::walks`]: 0 is the packet's own, others are
+    /// of packets the host made. None if it is no walk's.
     pub walk: Option<usize>,
 }
 
 impl Scenario {
-    /// Whether it may change its namespace for good: a nat table cannot be unloaded, a fragment that is held
-    /// not be dropped, links not be undone.
+    /// Whether it may change its namespace for good: a nat table cannot be unloaded, a fragment
+    /// that is held not be dropped, links not be undone.
     pub(super) fn spoils(&self) -> bool {
         let steps = self.steps.iter().filter_map(|step| match step {
             Step::Rules4(text) | Step::Rules6(text) => Some(text),
@@ -156,8 +157,8 @@ impl Scenario {
     }
 }
 
-/// Whether defragmentation may hold this packet, longer than a scenario lasts. That an IPv6 fragment
-/// header hides behind others is seen only when it has happened.
+/// Whether defragmentation may hold this packet, longer than a scenario lasts. That an IPv6
+/// fragment header hides behind others is seen only when it has happened.
 fn is_fragment(packet: &[u8]) -> bool {
     match packet {
         [0x60..=0x6f, _, _, _, _, _, next, ..] => *next == 44,

@@ -302,7 +302,8 @@ fn empty(table: &str) -> String {
     format!("{table}\n{policies}COMMIT\n")
 }
 
-/// What the kernel says to a packet it does not take is an observation; other errors are the judge's.
+/// What the kernel says to a packet it does not take is an observation; other errors are the
+/// judge's.
 fn refusal(sent: io::Result<()>) -> io::Result<Option<i32>> {
     match sent {
         Ok(()) => Ok(None),

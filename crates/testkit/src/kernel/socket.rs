@@ -1,8 +1,8 @@
 //! A netlink socket in the calling thread's network namespace.
 //!
 //! Two uses: asking and listening. A listener is drained without
-//! waiting; if the kernel had to drop anything for lack of room the drain fails, because a judge that
-//! silently misses a message is worse than none.
+//! waiting; if the kernel had to drop anything for lack of room the drain fails, because a judge
+//! that silently misses a message is worse than none.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -16,7 +16,8 @@ use nix::sys::time::{TimeVal, TimeValLike};
 
 use super::attribute::{Message, Messages, Request};
 
-/// Longest datagram the kernel sends: a dump's 32 KiB, or a logged packet of 64 KiB with its headers.
+/// Longest datagram the kernel sends: a dump's 32 KiB, or a logged packet of 64 KiB with its
+/// headers.
 const BUFFER: usize = 128 * 1024;
 /// Room for what one step can cause; checked by ENOBUFS.
 const RECEIVE_ROOM: usize = 64 * 1024 * 1024;
@@ -56,8 +57,8 @@ impl Netlink {
         self.ask(request, |_| {})
     }
 
-    /// Sends a request and hands every message of the answer to `each`, up to the acknowledgement or,
-    /// of a dump, the end. Messages that are no answer are dropped.
+    /// Sends a request and hands every message of the answer to `each`, up to the acknowledgement
+    /// or, of a dump, the end. Messages that are no answer are dropped.
     pub(super) fn ask(
         &mut self,
         request: &Request,

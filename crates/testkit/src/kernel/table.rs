@@ -1,7 +1,7 @@
 //! Requests to the tables themselves: look, flush, statistics.
 //!
-//! A dump visits every bucket of a hash table that all namespaces share: 9 ms where it has 262,144. To
-//! look at a short table that is far too long, so [`Known`] follows the events, asks for each
+//! A dump visits every bucket of a hash table that all namespaces share: 9 ms where it has 262,144.
+//! To look at a short table that is far too long, so [`Known`] follows the events, asks for each
 //! entry by its tuple, and then counts: only if the kernel counts other than was found (events were
 //! off) it takes a dump.
 

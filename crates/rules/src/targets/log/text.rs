@@ -1,8 +1,8 @@
 //! A packet as the kernel's log tells it: `IN=eth0 OUT= MAC=… SRC=… DST=… LEN=… …`.
 //!
-//! Words, their order and the conditions under which they appear are the kernel's `nf_log_syslog`: tools
-//! that read firewall logs know them. What is cut short is told as INCOMPLETE or TRUNCATED, and the packet
-//! that an ICMP error quotes stands in brackets, one level deep.
+//! Words, their order and the conditions under which they appear are the kernel's `nf_log_syslog`:
+//! tools that read firewall logs know them. What is cut short is told as INCOMPLETE or TRUNCATED,
+//! and the packet that an ICMP error quotes stands in brackets, one level deep.
 
 use core::fmt::{self, Write};
 use core::net::Ipv6Addr;

@@ -1,5 +1,5 @@
-//! Which sysctls a packet concerns: those that the kernel reads, or that matter for what it does, when
-//! it comes to such a packet.
+//! Which sysctls a packet concerns: those that the kernel reads, or that matter for what it does,
+//! when it comes to such a packet.
 
 use stateward_conntrack::{CtState, ProtocolInfo, Record};
 use stateward_engine::{Outcome, Why};
