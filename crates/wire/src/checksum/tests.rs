@@ -211,7 +211,7 @@ fn sum_of_every_short_length_is_the_definition() {
     let bytes: Vec<u8> = (0..=255).chain(0..=255).collect();
     for length in 0..300 {
         let bytes = &bytes[200..200 + length];
-        assert_eq!(of(bytes), by_definition(bytes), "{length}");
+        assert_eq!(Sum::of(bytes).fold(), by_definition(bytes), "{length}");
     }
 }
 
