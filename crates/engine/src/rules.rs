@@ -7,7 +7,7 @@
 
 use core::net::IpAddr;
 
-use stateward_conntrack::{CtState, Flow, Instant, Status, Tracker};
+use stateward_conntrack::{CtState, Flow, Instant, Status, Tracked, Tracker};
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::{
     ChainVerdict, Connection, Context, Hook, Linear, Said, Step, StepName, TableName, ValidRuleset,
@@ -246,11 +246,17 @@ impl Context for Around<'_, '_, '_> {
             original: seen.original,
             reply: seen.reply,
             expires: seen.expires,
+            mark: seen.mark,
         })
     }
 
     fn mark(&self) -> u32 {
         self.walker.mark
+    }
+
+    fn untrack(&mut self) {
+        // What has been seen already stays what it is.
+        self.walker.tracked.get_or_insert(Tracked::untracked());
     }
 
     fn set_mark(&mut self, mark: u32) {

@@ -43,6 +43,9 @@ pub trait Context {
     /// Its mark.
     fn mark(&self) -> u32;
 
+    /// The tracker shall not look at it.
+    fn untrack(&mut self);
+
     /// Changes its mark.
     fn set_mark(&mut self, mark: u32);
 
@@ -78,6 +81,8 @@ pub struct Connection {
     pub reply: Tuple,
     /// Whole seconds until it ends.
     pub expires: u32,
+    /// Its mark.
+    pub mark: u32,
 }
 
 /// A rule, or the end of a chain, that a packet met. [`Linear::name`](crate::Linear::name) says its

@@ -73,6 +73,15 @@ fn rule(random: &mut Random, family: Family, table: &str, place: (&str, usize)) 
         2 => "-j DROP".to_owned(),
         3 => "-j RETURN".to_owned(),
         4 | 5 => format!("-j MARK --set-xmark {:#x}/{:#x}", random.below(8), random.below(8)),
+        6 if table == "raw" => random.pick(["-j NOTRACK", "-j CT --notrack"]).to_owned(),
+        6 if table == "mangle" => {
+            let (target, option) = match family {
+                Family::V4 => ("TTL", "ttl"),
+                Family::V6 => ("HL", "hl"),
+            };
+            let change = random.pick(["set 9", "dec 7", "inc 3", "inc 250"]);
+            format!("-j {target} --{option}-{change}")
+        }
         6 => "-m comment --comment \"only counts\"".to_owned(),
         7 if table == "filter" => {
             let with = match (family, random.below(4)) {
@@ -136,7 +145,14 @@ fn condition(random: &mut Random, family: Family) -> String {
     let not = if random.chance(30) { "! " } else { "" };
     let states =
         random.pick(["NEW", "ESTABLISHED", "RELATED,ESTABLISHED", "INVALID", "NEW,UNTRACKED"]);
-    match random.below(9) {
+    match random.below(12) {
+        9 => format!("-m length {not}--length {}", random.pick(["0:60", "40", "61:1500"])),
+        10 => {
+            let option = if family == Family::V4 { "ttl" } else { "hl" };
+            let asked = random.pick(["lt 64", "gt 63", "eq 63", "eq 9"]);
+            format!("-m {option} --{option}-{asked}")
+        }
+        11 => format!("-m connmark {not}--mark {:#x}/0x3", random.below(2)),
         0 => format!("-m state {not}--state {states}"),
         1 => format!("-m conntrack {not}--ctstate {states}"),
         2 => {
@@ -173,7 +189,8 @@ fn with_ports(random: &mut Random, line: &str) -> String {
     let port = random.pick(["0:1023", "1024:65535", "80", "53", "7000:8000"]);
     let side = random.pick(["sport", "dport"]);
     let extra = if head.contains(" -p tcp") {
-        match random.below(4) {
+        match random.below(5) {
+            4 => "-m tcpmss --mss 536:1400".to_owned(),
             0 => format!("-m tcp --{side} {port}"),
             1 => "-m tcp --tcp-flags FIN,SYN,RST,ACK SYN".to_owned(),
             2 => "-m tcp --tcp-option 8".to_owned(),

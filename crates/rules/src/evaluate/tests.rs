@@ -135,6 +135,9 @@ impl Context for Alone {
     fn mark(&self) -> u32 {
         self.mark
     }
+    fn untrack(&mut self) {
+        self.state = Some(CtState::Untracked);
+    }
     fn set_mark(&mut self, mark: u32) {
         self.mark = mark;
     }
@@ -335,4 +338,25 @@ fn a_packet_is_rejected_and_a_line_logged() {
         ["no: IN=lan0 OUT=wan0 MAC= SRC=192.0.2.1 DST=192.0.2.2 LEN=32 TOS=0x00 PREC=0x00 TTL=64 \
           ID=0 DF PROTO=UDP SPT=4000 DPT=53 LEN=12 "]
     );
+}
+
+#[test]
+fn hops_and_sizes_are_asked_for_and_changed() {
+    let table = "*mangle\n-A FORWARD -m ttl --ttl-gt 63 -j TTL --ttl-dec 60\n\
+                 -A FORWARD -m ttl --ttl-eq 4 -m length --length 30:32 -j TTL --ttl-inc 255\nCOMMIT\n";
+    let mut packet = Alone::udp(53);
+    let before = packet.bytes.clone();
+    Linear::new(&rules(table)).ask(TableName::Mangle, Hook::Forward, &mut packet);
+    assert_eq!(packet.bytes[8], 255);
+    assert!(Packet::parse(&packet.bytes).is_ok(), "the header's checksum is kept");
+    assert_ne!(packet.bytes, before);
+}
+
+#[test]
+fn what_shall_not_be_tracked_is_not() {
+    let table = "*raw\n-A PREROUTING -p udp -j CT --notrack\nCOMMIT\n";
+    let mut packet = Alone::udp(53);
+    packet.state = None;
+    Linear::new(&rules(table)).ask(TableName::Raw, Hook::Prerouting, &mut packet);
+    assert_eq!(packet.state, Some(CtState::Untracked));
 }

@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension};
+use crate::memory::Memory;
 use crate::option::{Given, Masked, OptionSpec, Refusal};
 use crate::rule::Test;
 use crate::save::Save;
@@ -44,4 +46,10 @@ impl Extension for Connmark {
     }
 }
 
-impl Matching for Connmark {}
+impl Matching for Connmark {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let Masked { value, mask } = self.mark.value;
+        let connection = view.context.connection();
+        Ok(connection.is_some_and(|of| self.mark.passes(of.mark & mask == value)))
+    }
+}

@@ -318,7 +318,7 @@ impl Conntrack {
     }
 
     fn connection_passes(&self, connection: &Connection) -> bool {
-        let Connection { direction, status, original, reply, expires } = connection;
+        let Connection { direction, status, original, reply, expires, mark: _ } = connection;
         let way = match self.direction {
             None => true,
             Some(Direction::Original) => *direction == tracker::Direction::Original,

@@ -2,9 +2,11 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{Extension, V6};
 use crate::matches::ttl::Compare;
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
 use crate::save::Save;
@@ -64,4 +66,8 @@ impl Extension for Hl {
     }
 }
 
-impl Matching for Hl {}
+impl Matching for Hl {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        Ok(self.test.holds(view.packet.ttl()))
+    }
+}

@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::rule::Test;
 use crate::save::Save;
@@ -44,4 +46,10 @@ impl Extension for Length {
     }
 }
 
-impl Matching for Length {}
+impl Matching for Length {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let (least, most) = self.bytes.value;
+        let length = view.packet.length();
+        Ok(self.bytes.passes(usize::from(least) <= length && length <= usize::from(most)))
+    }
+}

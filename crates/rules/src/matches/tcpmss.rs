@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::protocol;
 use crate::rule::Test;
@@ -52,4 +54,29 @@ impl Extension for Tcpmss {
     }
 }
 
-impl Matching for Tcpmss {}
+impl Matching for Tcpmss {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let (least, most) = self.sizes.value;
+        let found = mss(view)?;
+        Ok(self.sizes.passes(found.is_some_and(|size| least <= size && size <= most)))
+    }
+}
+
+/// The size that the packet's options tell.
+fn mss(view: &View<'_>) -> Result<Option<u16>, Stop> {
+    let header: &[u8; 20] = view.upper_header().ok_or(Stop::Hotdrop)?;
+    let length = (usize::from(header[12] >> 4) * 4).checked_sub(header.len());
+    let rest = view.packet.l4().get(header.len()..).unwrap_or_default();
+    let mut options = length.and_then(|length| rest.get(..length)).ok_or(Stop::Hotdrop)?;
+    while let Some(&kind) = options.first() {
+        if let [2, 4, high, low, ..] = options {
+            return Ok(Some(u16::from_be_bytes([*high, *low])));
+        }
+        let length = match kind {
+            0 | 1 => 1,
+            _ => options.get(1).map_or(1, |length| usize::from(*length).max(1)),
+        };
+        options = options.get(length..).unwrap_or_default();
+    }
+    Ok(None)
+}

@@ -2,9 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{Extension, V4};
-
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
 use crate::save::Save;
@@ -77,4 +78,20 @@ impl Extension for Ttl {
     }
 }
 
-impl Matching for Ttl {}
+impl Compare {
+    /// Whether a packet with so many hops left is meant.
+    pub(crate) const fn holds(self, hops: u8) -> bool {
+        match self {
+            Self::Equal(value) => hops == value,
+            Self::Different(value) => hops != value,
+            Self::Less(value) => hops < value,
+            Self::Greater(value) => hops > value,
+        }
+    }
+}
+
+impl Matching for Ttl {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        Ok(self.test.holds(view.packet.ttl()))
+    }
+}

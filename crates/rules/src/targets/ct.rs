@@ -2,11 +2,12 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension, Place};
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::protocol::{self, TCP, UDP};
-use crate::ruleset::TableName;
+use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
 
 /// What is set up before the tracker sees the packet.
@@ -192,4 +193,13 @@ pub(crate) const HELPERS: &[(&str, u8, Option<Family>)] = &[
     ("H.245", UDP, None),
 ];
 
-impl Acting for Ct {}
+impl Acting for Ct {
+    /// Only `--notrack` is done yet.
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        if !self.notrack {
+            return Action::NotEvaluated;
+        }
+        context.untrack();
+        Action::Continue
+    }
+}

@@ -2,11 +2,12 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{Demands, Extension, V6};
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
-use crate::ruleset::TableName;
+use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
 use crate::targets::ttl::Change;
 
@@ -66,4 +67,9 @@ impl Extension for Hl {
     }
 }
 
-impl Acting for Hl {}
+impl Acting for Hl {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        self.change.act(context);
+        Action::Continue
+    }
+}

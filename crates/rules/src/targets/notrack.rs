@@ -2,10 +2,11 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension};
 use crate::option::{Given, OptionSpec, Refusal};
-use crate::ruleset::TableName;
+use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
 
 /// It has no options.
@@ -37,4 +38,9 @@ impl Extension for Notrack {
     }
 }
 
-impl Acting for Notrack {}
+impl Acting for Notrack {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        context.untrack();
+        Action::Continue
+    }
+}

@@ -2,11 +2,12 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{Demands, Extension, V4};
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
-use crate::ruleset::TableName;
+use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
 
 /// `--ttl-set`, `--ttl-dec` or `--ttl-inc`.
@@ -76,4 +77,21 @@ impl Extension for Ttl {
     }
 }
 
-impl Acting for Ttl {}
+impl Change {
+    /// Changes the hops that the packet has left.
+    pub(crate) fn act(self, context: &mut dyn Context) {
+        let Some(now) = context.packet().map(|packet| packet.ttl()) else { return };
+        context.edit().set_ttl(match self {
+            Self::Set(value) => value,
+            Self::Lower(by) => now.saturating_sub(by),
+            Self::Raise(by) => now.saturating_add(by),
+        });
+    }
+}
+
+impl Acting for Ttl {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        self.change.act(context);
+        Action::Continue
+    }
+}
