@@ -54,21 +54,18 @@ pub(crate) fn on_arrival(packet: &Packet<'_>) -> Result<(), RoutingDrop> {
     }
 }
 
-/// Makes zero what comes after the end of IPv4's options, which are right, in a packet that leaves.
+/// Makes zero what comes after the end of IPv4's options, which are right, in a packet that goes on.
+/// True if the header is to be summed up again, which happens behind FORWARD.
 #[inline]
-pub(crate) fn clear_after_end(packet: &mut [u8]) {
+pub(crate) fn clear_after_end(packet: &mut [u8]) -> bool {
     /// IPv4, and a header without options.
     const PLAIN: u8 = 0x45;
-    if packet.first().is_some_and(|first| *first > PLAIN && first >> 4 == 4) {
-        clear_and_sum_up(packet);
-    }
+    packet.first().is_some_and(|first| *first > PLAIN && first >> 4 == 4) && clear_quoted(packet)
 }
 
+/// The checksum of an IPv4 header whose options were changed.
 #[cold]
-fn clear_and_sum_up(packet: &mut [u8]) {
-    if !clear_quoted(packet) {
-        return;
-    }
+pub(crate) fn sum_up(packet: &mut [u8]) {
     let Some(header) = Ipv4Header::view_mut(packet) else { return };
     header.checksum = U16::ZERO;
     let length = header.header_length();

@@ -87,6 +87,8 @@ pub(crate) struct Walker<'a> {
     pub(crate) comes_back: bool,
     /// The mark that rules give it.
     pub(crate) mark: u32,
+    /// Its IPv4 header has options that were changed, and still the checksum of before.
+    pub(crate) unsummed: bool,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -103,6 +105,7 @@ impl Walker<'_> {
             egress: None,
             comes_back: false,
             mark: 0,
+            unsummed: false,
             end: None,
         }
     }
@@ -267,6 +270,9 @@ impl Engine {
             Way::Forward(egress) => {
                 walker.egress = egress;
                 self.run(Hook::Forward, walker, frame)?;
+                if walker.unsummed {
+                    options::sum_up(frame.bytes);
+                }
                 self.run(Hook::Postrouting, walker, frame)?;
                 Ok(Verdict::Forward(egress))
             }
@@ -291,7 +297,7 @@ impl Engine {
                     return Err(self.refuse(walker, &packet, reason));
                 }
                 Edit::new(frame.bytes, frame.layout).decrement_ttl();
-                options::clear_after_end(frame.bytes);
+                walker.unsummed = options::clear_after_end(frame.bytes);
                 Ok(Way::Forward(egress))
             }
             Decision::Drop(reason) => Err(self.refuse(walker, &packet, reason)),
