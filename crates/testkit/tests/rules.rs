@@ -8,7 +8,12 @@
 //! STATEWARD_RULES_SEED (1) and STATEWARD_RULES_ROUNDS (60) choose. Without root or netfilter this
 //! test says so and passes; with STATEWARD_REQUIRE_KERNEL=1 that fails.
 #![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failure is the test's own"
+)]
 
 use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;

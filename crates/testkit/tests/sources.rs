@@ -5,7 +5,12 @@
 //! Without root or netfilter this test says so and passes; with STATEWARD_REQUIRE_KERNEL=1 that
 //! fails.
 #![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failure is the test's own"
+)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 

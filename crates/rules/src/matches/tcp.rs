@@ -176,10 +176,7 @@ impl Matching for Tcp {
         if self.option.value == 0 {
             return Ok(true);
         }
-        let length = usize::from(header[FLAGS - 1] >> 4) * 4;
-        let options = length.checked_sub(header.len()).ok_or(Stop::Hotdrop)?;
-        let options = view.packet.l4().get(header.len()..).and_then(|rest| rest.get(..options));
-        let there = has_option(options.ok_or(Stop::Hotdrop)?, self.option.value);
+        let there = options(view)?.any(|option| option.first() == Some(&self.option.value));
         Ok(self.option.passes(there))
     }
 }
@@ -192,16 +189,20 @@ fn later_fragment(view: &View<'_>) -> Result<bool, Stop> {
     }
 }
 
-fn has_option(mut options: &[u8], kind: u8) -> bool {
-    while let Some(&found) = options.first() {
-        if found == kind {
-            return true;
-        }
-        let length = match found {
+/// The packet's options as the kernel's matches walk them, each with all that follows it: a length
+/// of 0 counts as 1, one beyond the end ends the walk. A header or options that are cut end the
+/// packet.
+pub(crate) fn options<'a>(view: &View<'a>) -> Result<impl Iterator<Item = &'a [u8]>, Stop> {
+    let header: &[u8; 20] = view.upper_header().ok_or(Stop::Hotdrop)?;
+    let length = (usize::from(header[12] >> 4) * 4).checked_sub(header.len());
+    let rest = view.packet.l4().get(header.len()..).unwrap_or_default();
+    let first = length.and_then(|length| rest.get(..length)).ok_or(Stop::Hotdrop)?;
+    let after = |option: &&'a [u8]| {
+        let length = match option.first()? {
             0 | 1 => 1,
-            _ => options.get(1).map_or(1, |length| usize::from(*length).max(1)),
+            _ => option.get(1).map_or(1, |length| usize::from(*length).max(1)),
         };
-        options = options.get(length..).unwrap_or_default();
-    }
-    false
+        option.get(length..)
+    };
+    Ok(std::iter::successors(Some(first), after))
 }

@@ -5,6 +5,7 @@ use stateward_wire::Family;
 use crate::context::View;
 use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension};
+use crate::matches::tcp::options;
 use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::protocol;
@@ -64,19 +65,9 @@ impl Matching for Tcpmss {
 
 /// The size that the packet's options tell.
 fn mss(view: &View<'_>) -> Result<Option<u16>, Stop> {
-    let header: &[u8; 20] = view.upper_header().ok_or(Stop::Hotdrop)?;
-    let length = (usize::from(header[12] >> 4) * 4).checked_sub(header.len());
-    let rest = view.packet.l4().get(header.len()..).unwrap_or_default();
-    let mut options = length.and_then(|length| rest.get(..length)).ok_or(Stop::Hotdrop)?;
-    while let Some(&kind) = options.first() {
-        if let [2, 4, high, low, ..] = options {
-            return Ok(Some(u16::from_be_bytes([*high, *low])));
-        }
-        let length = match kind {
-            0 | 1 => 1,
-            _ => options.get(1).map_or(1, |length| usize::from(*length).max(1)),
-        };
-        options = options.get(length..).unwrap_or_default();
-    }
-    Ok(None)
+    let size = |option: &[u8]| match option {
+        [2, 4, high, low, ..] => Some(u16::from_be_bytes([*high, *low])),
+        _ => None,
+    };
+    Ok(options(view)?.find_map(size))
 }
