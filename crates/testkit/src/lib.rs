@@ -3,7 +3,7 @@
 //! [`build`] composes packets, right or deliberately broken ones; [`dialogue`] makes up whole
 //! conversations of them, good and hostile. [`kernel`] drives the netfilter of the Linux kernel
 //! this process runs on, packet by packet, and reports everything it did; [`judge`] holds the
-//! engine to it.
+//! engine to it. [`ruleset`] makes up rules for both.
 
 pub mod build;
 pub mod dialogue;
@@ -11,3 +11,4 @@ pub mod dialogue;
 pub mod judge;
 #[cfg(target_os = "linux")]
 pub mod kernel;
+pub mod ruleset;

@@ -1,0 +1,146 @@
+//! Random rulesets: tables, policies, chains, and rules of everything that can be judged.
+//!
+//! A match or a target is drawn by a short function of its own: it sees where the rule stands (a
+//! [`Place`]) and answers with its options, or with nothing where it cannot stand. To add one, write
+//! that function and its line of the table, in [`conditions`] or [`targets`]. Values are few, so
+//! that packets meet them often, and such that what they decide does not depend on the real time.
+//!
+//! Chains lead on but never back. Nothing here knows what rules do: the running kernel is asked.
+
+mod conditions;
+mod header;
+mod targets;
+
+use stateward_wire::Family;
+
+use crate::dialogue::Random;
+
+/// Where a rule stands, and what its header asks for.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// The ruleset's.
+    pub family: Family,
+    /// Its table.
+    pub table: &'static str,
+    /// Its chain, if that is built in. What only some hooks take cannot stand in others: any hook
+    /// may lead to a user's chain.
+    pub hook: Option<&'static str>,
+    /// What `-p` names without `!`.
+    pub protocol: Option<&'static str>,
+    /// How many of the user's chains may lead here.
+    depth: usize,
+}
+
+impl Place {
+    /// Something for either family.
+    fn either<T>(&self, v4: T, v6: T) -> T {
+        match self.family {
+            Family::V4 => v4,
+            Family::V6 => v6,
+        }
+    }
+
+    /// Something that only one protocol has.
+    fn only(&self, protocol: &str, text: impl FnOnce() -> String) -> Option<String> {
+        (self.protocol == Some(protocol)).then(text)
+    }
+}
+
+/// Draws the options of a match or a target; none where it cannot stand.
+type Draw = fn(&mut Random, &Place) -> Option<String>;
+
+/// One drawn of a table, by its name, that can stand there.
+fn draw(random: &mut Random, place: &Place, table: &[(&str, Draw)]) -> Option<String> {
+    const ATTEMPTS: usize = 20;
+    (0..ATTEMPTS).find_map(|_| {
+        let (_, draw) = random.choose(table)?;
+        draw(random, place)
+    })
+}
+
+/// `! ` in three of ten cases.
+fn not(random: &mut Random) -> &'static str {
+    if random.chance(30) { "! " } else { "" }
+}
+
+/// The user's chains of every table, each of which may lead to those after it.
+const CHAINS: [&str; 3] = ["one", "three", "two"];
+
+/// The tables that are loaded, with their hooks. All of them, always: a table that was once there
+/// leaves its chains behind in the kernel.
+const TABLES: [(&str, &[&str]); 4] = [
+    ("raw", &["PREROUTING", "OUTPUT"]),
+    ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
+    ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
+    ("security", &["INPUT", "FORWARD", "OUTPUT"]),
+];
+
+/// A random ruleset of a family, as text for iptables-restore.
+pub fn generate(random: &mut Random, family: Family) -> String {
+    let mut lines = Vec::new();
+    for (table, hooks) in TABLES {
+        lines.push(format!("*{table}"));
+        for hook in hooks {
+            let policy = if random.chance(15) { "DROP" } else { "ACCEPT" };
+            lines.push(format!(":{hook} {policy} [0:0]"));
+        }
+        lines.extend(CHAINS.map(|chain| format!(":{chain} - [0:0]")));
+        let place = Place { family, table, hook: None, protocol: None, depth: 0 };
+        for hook in hooks {
+            let place = Place { hook: Some(hook), ..place };
+            (0..random.below(5)).for_each(|_| lines.push(rule(random, hook, place)));
+        }
+        for (number, chain) in CHAINS.into_iter().enumerate() {
+            let place = Place { depth: number + 1, ..place };
+            (0..random.below(4)).for_each(|_| lines.push(rule(random, chain, place)));
+        }
+        lines.push("COMMIT".to_owned());
+    }
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+fn rule(random: &mut Random, chain: &str, place: Place) -> String {
+    let header::Header { protocol, text } = header::draw(random, &place);
+    let place = Place { protocol, ..place };
+    let mut words = vec![format!("-A {chain}"), text];
+    for _ in 0..random.below(3) {
+        // A second match of one name is another match.
+        words.extend(draw(random, &place, conditions::ALL));
+    }
+    let target = match random.chance(25) {
+        true => targets::chain(random, CHAINS.get(place.depth..).unwrap_or_default()),
+        false => draw(random, &place, targets::ALL),
+    };
+    words.extend(target);
+    words.retain(|word| !word.is_empty());
+    words.join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_seeds_give_equal_rulesets() {
+        let of = |seed| generate(&mut Random::new(seed), Family::V4);
+        assert_eq!(of(5), of(5));
+        assert_ne!(of(5), of(6));
+    }
+
+    #[test]
+    fn everything_of_the_tables_is_drawn() {
+        let mut random = Random::new(1);
+        let text: String = (0..400)
+            .map(|round| {
+                let family = if round % 2 == 0 { Family::V4 } else { Family::V6 };
+                generate(&mut random, family)
+            })
+            .collect();
+        for (name, _) in conditions::ALL {
+            assert!(text.contains(&format!("-m {name} ")), "-m {name}");
+        }
+        for (name, _) in targets::ALL.iter().filter(|(name, _)| !name.is_empty()) {
+            assert!(text.contains(&format!("-j {name}")), "-j {name}");
+        }
+    }
+}
