@@ -16,6 +16,7 @@ use crate::memory::{Memory, Own};
 use crate::rule::{Counters, Header, RuleSpec, Target, Verdict};
 use crate::ruleset::{Chain, ChainEnd, Hook, Policy, Ruleset, Table, TableName};
 use crate::targets::Extension as TargetExtension;
+use crate::tried::{Fate, Tried};
 use crate::validate::ValidRuleset;
 
 /// What a table says of a packet.
@@ -166,6 +167,14 @@ impl Linear {
         StepName { step, chain: chain.map_or("", |chain| &chain.name) }
     }
 
+    /// The chain of a step, and the rule itself unless it is the chain's end.
+    pub fn place(&self, step: Step) -> Option<(&Chain, Option<&RuleSpec>)> {
+        let table = self.rules.table(step.table)?;
+        let chain = table.chains.get(step.chain as usize)?;
+        let rule = (step.number as usize).checked_sub(1).and_then(|at| chain.rules.get(at));
+        Some((chain, rule))
+    }
+
     /// The rules with what they have counted.
     pub fn counted(&self) -> Ruleset {
         let mut rules = self.rules.clone();
@@ -273,8 +282,16 @@ impl Program {
         let Some(view) = View::new(context) else { return Met::Hotdrop };
         let rest = chain.rules.iter_mut().enumerate().skip(at.rule);
         let mut met = Met::End;
+        let explains = context.explains();
+        let mut tried = Vec::new();
         for (number, rule) in rest {
-            match rule.passes(&view, &mut unknown) {
+            let (mut passed, before) = (0, unknown.len());
+            let passes = rule.passes(&view, &mut unknown, &mut passed);
+            if explains {
+                let fate = fate(&passes, unknown.len() > before);
+                tried.push((number, Tried::of(&rule.header, &rule.matches, passed, fate, &view)));
+            }
+            match passes {
                 Ok(false) => {}
                 Ok(true) => {
                     met = Met::Rule(number);
@@ -285,6 +302,11 @@ impl Program {
                     break;
                 }
             }
+        }
+        let (table, chain) = (self.name, index(at.chain));
+        for (number, tried) in tried {
+            let step = Step { table, chain, kind: StepKind::Rule, number: one_based(number) };
+            context.tried(step, tried);
         }
         unknown.into_iter().for_each(|name| context.not_evaluated(name));
         met
@@ -337,7 +359,17 @@ impl Program {
 }
 
 /// A match found the packet broken.
-struct Broken;
+pub(crate) struct Broken;
+
+/// How a rule ended.
+fn fate(passes: &Result<bool, Broken>, unknown: bool) -> Fate {
+    match passes {
+        Ok(true) => Fate::Met,
+        Ok(false) if unknown => Fate::NotEvaluated,
+        Ok(false) => Fate::PassedOver,
+        Err(Broken) => Fate::Broken,
+    }
+}
 
 impl Rule {
     fn new(rule: &RuleSpec, table: &Table) -> Self {
@@ -369,13 +401,19 @@ impl Rule {
         self.unconditional && matches!(self.goal, Goal::Verdict(_))
     }
 
-    fn passes(&mut self, view: &View<'_>, unknown: &mut Vec<&'static str>) -> Result<bool, Broken> {
+    /// Counts in `passed` how many matches did.
+    fn passes(
+        &mut self,
+        view: &View<'_>,
+        unknown: &mut Vec<&'static str>,
+        passed: &mut usize,
+    ) -> Result<bool, Broken> {
         if !header_passes(&self.header, view)? {
             return Ok(false);
         }
         for (one, own) in &mut self.matches {
             match one.work().passes(view, &mut Memory { own }) {
-                Ok(true) => {}
+                Ok(true) => *passed += 1,
                 Ok(false) => return Ok(false),
                 Err(Stop::Hotdrop) => return Err(Broken),
                 Err(Stop::NotEvaluated) => {
@@ -388,7 +426,7 @@ impl Rule {
     }
 }
 
-fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
+pub(crate) fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
     let Header { family, source, destination, input, output, protocol, fragment } = header;
     if *family != view.family()
         || !source.passes(source.value.contains(view.source))
