@@ -9,14 +9,13 @@ use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Flow, Instant, Status, Tracked, Tracker};
 use stateward_rules::targets::reject::Reject;
-use stateward_rules::tried::Tried;
 use stateward_rules::{
-    ChainVerdict, Connection, Context, Hook, Linear, Said, Step, StepName, TableName, ValidRuleset,
+    ChainVerdict, CompiledRuleset, Connection, Context, Hook, Said, Step, StepName, TableName,
+    ValidRuleset,
 };
 use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Packet};
 
-use crate::account::{Account, Deed, Keep, Station};
 use crate::engine::{At, Engine, Port, Verdict};
 use crate::route::Network;
 use crate::walk::{Ended, Frame, Walker};
@@ -24,19 +23,19 @@ use crate::walk::{Ended, Frame, Walker};
 /// The rules of both families.
 #[derive(Debug, Default)]
 pub(crate) struct Rules {
-    v4: Option<Linear>,
-    v6: Option<Linear>,
+    v4: Option<CompiledRuleset>,
+    v6: Option<CompiledRuleset>,
 }
 
 impl Rules {
-    fn of(&self, family: Family) -> Option<&Linear> {
+    fn of(&self, family: Family) -> Option<&CompiledRuleset> {
         match family {
             Family::V4 => self.v4.as_ref(),
             Family::V6 => self.v6.as_ref(),
         }
     }
 
-    fn of_mut(&mut self, family: Family) -> &mut Option<Linear> {
+    fn of_mut(&mut self, family: Family) -> &mut Option<CompiledRuleset> {
         match family {
             Family::V4 => &mut self.v4,
             Family::V6 => &mut self.v6,
@@ -75,42 +74,32 @@ pub struct Notes {
     pub log: Vec<LogLine>,
     /// Matches and targets that the packet met and that nobody could evaluate.
     pub not_evaluated: Vec<&'static str>,
-    /// Every station of its way, if that was asked for.
-    pub account: Account,
 }
 
 impl Notes {
     pub(crate) fn clear(&mut self) {
-        let Self { mark, decided, path, log, not_evaluated, account } = self;
+        let Self { mark, decided, path, log, not_evaluated } = self;
         (*mark, *decided) = (0, None);
         path.clear();
         log.clear();
         not_evaluated.clear();
-        account.clear();
     }
 }
 
 impl Engine {
     /// Puts rules in force; those of the other family stay.
     pub fn set_rules(&mut self, rules: &ValidRuleset) {
-        *self.rules.of_mut(rules.rules().family) = Some(Linear::new(rules));
+        *self.rules.of_mut(rules.rules().family) = Some(CompiledRuleset::new(rules));
         self.has_rules = true;
-    }
-
-    /// Whether an account is kept of the way of the packets to come:
-    /// [`Notes::account`](crate::rules::Notes::account). It costs time and memory.
-    pub fn set_explaining(&mut self, keep: Keep) {
-        self.notes.account.set(keep);
-        self.has_rules = self.has_rules() || self.notes.account.is_kept();
     }
 
     /// Whether there are rules of either family.
     pub fn has_rules(&self) -> bool {
-        self.rules.v4.is_some() || self.rules.v6.is_some()
+        self.has_rules
     }
 
     /// The rules of a family with what they have counted.
-    pub fn rules(&self, family: Family) -> Option<&Linear> {
+    pub fn rules(&self, family: Family) -> Option<&CompiledRuleset> {
         self.rules.of(family)
     }
 
@@ -150,12 +139,10 @@ impl Engine {
         let Some(linear) = rules.of_mut(family).as_mut().filter(|linear| linear.has(table)) else {
             return Ok(());
         };
-        notes.account.note(|| Station::Asked { hook, table, family });
         let mut around = Around { frame, walker, tracker, network, notes, hook, rejected: None };
         let Said { verdict, step } = linear.ask(table, hook, &mut around);
         let rejected = around.rejected;
         let passed = step.map(|step| Passed { family, step });
-        self.notes.account.note(|| Station::Said { verdict, by: passed });
         match verdict {
             ChainVerdict::Accept => {
                 if table == TableName::Filter {
@@ -217,7 +204,6 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn edit(&mut self) -> Edit<'_> {
-        self.notes.account.note(|| Station::Did(Deed::Edited));
         Edit::new(self.frame.bytes, self.frame.layout)
     }
 
@@ -270,13 +256,11 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn untrack(&mut self) {
-        self.notes.account.note(|| Station::Did(Deed::Untracked));
         // What has been seen already stays what it is.
         self.walker.tracked.get_or_insert(Tracked::untracked());
     }
 
     fn set_mark(&mut self, mark: u32) {
-        self.notes.account.note(|| Station::Did(Deed::Marked(mark)));
         self.walker.mark = mark;
     }
 
@@ -285,17 +269,14 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn log(&mut self, level: u8, text: String) {
-        self.notes.account.note(|| Station::Did(Deed::Logged(text.clone())));
         self.notes.log.push(LogLine { level, text });
     }
 
     fn reject(&mut self, how: &Reject) {
-        self.notes.account.note(|| Station::Did(Deed::Rejected));
         self.rejected = Some(how.clone());
     }
 
     fn not_evaluated(&mut self, extension: &'static str) {
-        self.notes.account.note(|| Station::Did(Deed::NotEvaluated(extension)));
         if !self.notes.not_evaluated.contains(&extension) {
             self.notes.not_evaluated.push(extension);
         }
@@ -303,16 +284,6 @@ impl Context for Around<'_, '_, '_> {
 
     fn passed(&mut self, step: Step) {
         let family = self.frame.layout.family();
-        self.notes.account.note(|| Station::Met(Passed { family, step }));
         self.notes.path.push(Passed { family, step });
-    }
-
-    fn explains(&self) -> bool {
-        self.notes.account.is_kept()
-    }
-
-    fn tried(&mut self, step: Step, tried: Tried) {
-        let rule = Passed { family: self.frame.layout.family(), step };
-        self.notes.account.note(|| Station::Tried { rule, tried });
     }
 }

@@ -13,7 +13,6 @@ use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
 
 use crate::ruleset::TableName;
 use crate::targets::reject::Reject;
-use crate::tried::Tried;
 
 /// A packet in a hook, and what is around it.
 pub trait Context {
@@ -67,15 +66,6 @@ pub trait Context {
 
     /// A rule or a chain's end that the packet met, as the kernel's TRACE tells it.
     fn passed(&mut self, step: Step);
-
-    /// Whether somebody wants to be told of every rule that is tried, by [`Context::tried`].
-    fn explains(&self) -> bool {
-        false
-    }
-
-    /// A rule that was tried, in the walk's order: told of whether it was met or not, before what
-    /// follows from it.
-    fn tried(&mut self, _: Step, _: Tried) {}
 }
 
 /// What rules see of a packet's connection.
@@ -95,7 +85,7 @@ pub struct Connection {
     pub mark: u32,
 }
 
-/// A rule, or the end of a chain, that a packet met. [`Linear::name`](crate::Linear::name) says its
+/// A rule, or the end of a chain, that a packet met. [`CompiledRuleset::name`](crate::CompiledRuleset::name) says its
 /// name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {

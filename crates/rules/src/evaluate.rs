@@ -1,7 +1,6 @@
 //! Rules as they are run: the kernel's walk through a table, rule by rule.
 //!
-//! [`Linear`] is the reference: it does what `ipt_do_table` and `ip6t_do_table` do, in their order.
-//! A rule is met when its header and all its matches are; it counts, and its target decides or lets
+//! This is what `ipt_do_table` and `ip6t_do_table` do, in their order. A rule is met when its header and all its matches are; it counts, and its target decides or lets
 //! the packet go on. A jump remembers where it came from, a goto does not. The end of a user's
 //! chain leads back; the end of a built-in chain is its policy, and so is a RETURN there.
 //!
@@ -9,14 +8,18 @@
 //! the packet at once (hotdrop), whatever the rules after it; a verdict without any condition is
 //! told by TRACE as its chain's `policy` or `return`, though it is a rule; and what a rule changes
 //! is seen by the next.
+//!
+//! A long chain's rules need not all be asked: its classifier (`classify.rs`) names those that the
+//! packet may meet, and only these are tested. [`CompiledRuleset::linear`] goes without; it is the
+//! reference that the other is held against.
 
+use crate::classify::{Classifier, Key};
 use crate::context::{Context, Step, StepKind, StepName, View};
 use crate::matches::Match;
 use crate::memory::{Memory, Own};
 use crate::rule::{Counters, Header, RuleSpec, Target, Verdict};
 use crate::ruleset::{Chain, ChainEnd, Hook, Policy, Ruleset, Table, TableName};
 use crate::targets::Extension as TargetExtension;
-use crate::tried::{Fate, Tried};
 use crate::validate::ValidRuleset;
 
 /// What a table says of a packet.
@@ -82,15 +85,26 @@ pub(crate) trait Acting {
 
 /// A ruleset's tables, ready to be asked. See the module's essay.
 #[derive(Debug)]
-pub struct Linear {
+pub struct CompiledRuleset {
     tables: Vec<Program>,
     rules: Ruleset,
+}
+
+/// How the rules that a packet meets are found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Search {
+    /// Each is asked.
+    Linear,
+    /// Those that a classifier names are asked.
+    Indexed,
 }
 
 /// One table.
 #[derive(Debug)]
 struct Program {
     name: TableName,
+    /// The built-in chains, by hook.
+    entries: [Option<usize>; 5],
     chains: Vec<Compiled>,
     /// Where jumps came from; never deeper than there are chains, into none of which a valid
     /// ruleset leads twice.
@@ -102,6 +116,7 @@ struct Compiled {
     name: String,
     end: ChainEnd,
     rules: Vec<Rule>,
+    index: Option<Classifier>,
 }
 
 #[derive(Debug)]
@@ -138,11 +153,21 @@ enum Met {
     Hotdrop,
 }
 
-impl Linear {
+impl CompiledRuleset {
     /// The rules, with the counters they were written with.
     pub fn new(rules: &ValidRuleset) -> Self {
+        Self::searched(rules, Search::Indexed)
+    }
+
+    /// The same, asked rule by rule: it answers as [`Self::new`]'s does, only slower.
+    pub fn linear(rules: &ValidRuleset) -> Self {
+        Self::searched(rules, Search::Linear)
+    }
+
+    fn searched(rules: &ValidRuleset, search: Search) -> Self {
         let rules = rules.rules().clone();
-        Self { tables: rules.tables.iter().map(Program::new).collect(), rules }
+        let tables = rules.tables.iter().map(|table| Program::new(table, search)).collect();
+        Self { tables, rules }
     }
 
     /// Whether there is something to ask in `table`.
@@ -167,14 +192,6 @@ impl Linear {
         StepName { step, chain: chain.map_or("", |chain| &chain.name) }
     }
 
-    /// The chain of a step, and the rule itself unless it is the chain's end.
-    pub fn place(&self, step: Step) -> Option<(&Chain, Option<&RuleSpec>)> {
-        let table = self.rules.table(step.table)?;
-        let chain = table.chains.get(step.chain as usize)?;
-        let rule = (step.number as usize).checked_sub(1).and_then(|at| chain.rules.get(at));
-        Some((chain, rule))
-    }
-
     /// The rules with what they have counted.
     pub fn counted(&self) -> Ruleset {
         let mut rules = self.rules.clone();
@@ -191,21 +208,28 @@ impl Linear {
 }
 
 impl Program {
-    fn new(table: &Table) -> Self {
+    fn new(table: &Table, search: Search) -> Self {
         let chain = |chain: &Chain| Compiled {
             name: chain.name.clone(),
             end: chain.end,
             rules: chain.rules.iter().map(|rule| Rule::new(rule, table)).collect(),
+            index: match search {
+                Search::Linear => None,
+                Search::Indexed => Classifier::new(&chain.rules),
+            },
         };
         let chains: Vec<_> = table.chains.iter().map(chain).collect();
+        let built_in = |hook| {
+            let is_its =
+                |chain: &Chain| matches!(chain.end, ChainEnd::Policy(of, ..) if of == hook);
+            table.chains.iter().position(is_its)
+        };
         let callers = Vec::with_capacity(chains.len());
-        Self { name: table.name, chains, callers }
+        Self { name: table.name, entries: Hook::ALL.map(built_in), chains, callers }
     }
 
     fn entry(&self, hook: Hook) -> Option<usize> {
-        let built_in =
-            |chain: &Compiled| matches!(chain.end, ChainEnd::Policy(of, ..) if of == hook);
-        self.chains.iter().position(built_in)
+        self.entries.get(hook as usize).copied().flatten()
     }
 
     fn walk(&mut self, entry: usize, hook: Hook, context: &mut dyn Context) -> Said {
@@ -277,37 +301,18 @@ impl Program {
 
     /// The next rule from `at` on whose conditions the packet meets.
     fn meet(&mut self, at: Place, context: &mut dyn Context) -> Met {
-        let Some(chain) = self.chains.get_mut(at.chain) else { return Met::End };
+        let Some(Compiled { rules, index, .. }) = self.chains.get_mut(at.chain) else {
+            return Met::End;
+        };
         let mut unknown: Vec<&'static str> = Vec::new();
         let Some(view) = View::new(context) else { return Met::Hotdrop };
-        let rest = chain.rules.iter_mut().enumerate().skip(at.rule);
-        let mut met = Met::End;
-        let explains = context.explains();
-        let mut tried = Vec::new();
-        for (number, rule) in rest {
-            let (mut passed, before) = (0, unknown.len());
-            let passes = rule.passes(&view, &mut unknown, &mut passed);
-            if explains {
-                let fate = fate(&passes, unknown.len() > before);
-                tried.push((number, Tried::of(&rule.header, &rule.matches, passed, fate, &view)));
+        let key = index.as_ref().and_then(|index| Some((index, Key::of(&view)?)));
+        let met = match &key {
+            Some((index, key)) => {
+                first_met(rules, index.candidates(key, at.rule), &view, &mut unknown)
             }
-            match passes {
-                Ok(false) => {}
-                Ok(true) => {
-                    met = Met::Rule(number);
-                    break;
-                }
-                Err(Broken) => {
-                    met = Met::Hotdrop;
-                    break;
-                }
-            }
-        }
-        let (table, chain) = (self.name, index(at.chain));
-        for (number, tried) in tried {
-            let step = Step { table, chain, kind: StepKind::Rule, number: one_based(number) };
-            context.tried(step, tried);
-        }
+            None => first_met(rules, at.rule.., &view, &mut unknown),
+        };
         unknown.into_iter().for_each(|name| context.not_evaluated(name));
         met
     }
@@ -358,18 +363,26 @@ impl Program {
     }
 }
 
-/// A match found the packet broken.
-pub(crate) struct Broken;
-
-/// How a rule ended.
-fn fate(passes: &Result<bool, Broken>, unknown: bool) -> Fate {
-    match passes {
-        Ok(true) => Fate::Met,
-        Ok(false) if unknown => Fate::NotEvaluated,
-        Ok(false) => Fate::PassedOver,
-        Err(Broken) => Fate::Broken,
+/// The first of the rules of these numbers that the packet meets.
+fn first_met(
+    rules: &mut [Rule],
+    numbers: impl Iterator<Item = usize>,
+    view: &View<'_>,
+    unknown: &mut Vec<&'static str>,
+) -> Met {
+    for number in numbers {
+        match rules.get_mut(number).map(|rule| rule.passes(view, unknown)) {
+            Some(Ok(false)) => {}
+            Some(Ok(true)) => return Met::Rule(number),
+            Some(Err(Broken)) => return Met::Hotdrop,
+            None => return Met::End,
+        }
     }
+    Met::End
 }
+
+/// A match found the packet broken.
+struct Broken;
 
 impl Rule {
     fn new(rule: &RuleSpec, table: &Table) -> Self {
@@ -401,19 +414,13 @@ impl Rule {
         self.unconditional && matches!(self.goal, Goal::Verdict(_))
     }
 
-    /// Counts in `passed` how many matches did.
-    fn passes(
-        &mut self,
-        view: &View<'_>,
-        unknown: &mut Vec<&'static str>,
-        passed: &mut usize,
-    ) -> Result<bool, Broken> {
+    fn passes(&mut self, view: &View<'_>, unknown: &mut Vec<&'static str>) -> Result<bool, Broken> {
         if !header_passes(&self.header, view)? {
             return Ok(false);
         }
         for (one, own) in &mut self.matches {
             match one.work().passes(view, &mut Memory { own }) {
-                Ok(true) => *passed += 1,
+                Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(Stop::Hotdrop) => return Err(Broken),
                 Err(Stop::NotEvaluated) => {
@@ -426,7 +433,7 @@ impl Rule {
     }
 }
 
-pub(crate) fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
+fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
     let Header { family, source, destination, input, output, protocol, fragment } = header;
     if *family != view.family()
         || !source.passes(source.value.contains(view.source))

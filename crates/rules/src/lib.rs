@@ -13,7 +13,7 @@
 //!
 //! # From rules to verdicts
 //!
-//! [`Linear`] asks a table's rules one by one, as the kernel does (`evaluate.rs`). What rules may
+//! [`CompiledRuleset`] asks a table's rules one by one, as the kernel does (`evaluate.rs`). What rules may
 //! see and do is a [`Context`], which the engine implements.
 //!
 //! # How to add a match or a target
@@ -44,6 +44,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+mod classify;
 mod command;
 mod context;
 mod diagnostic;
@@ -66,13 +67,12 @@ mod services;
 pub mod shell;
 mod source;
 pub mod targets;
-pub mod tried;
 mod validate;
 mod words;
 
 pub use context::{Connection, Context, Step, StepKind, StepName};
 pub use diagnostic::{Diagnostic, Refuser, Severity};
-pub use evaluate::{ChainVerdict, Linear, Said};
+pub use evaluate::{ChainVerdict, CompiledRuleset, Said};
 pub use option::Masked;
 pub use print::ShowCounters;
 pub use rule::{Counters, Header, Interface, RuleSpec, Target, Test, Verdict};

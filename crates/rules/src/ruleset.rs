@@ -110,6 +110,10 @@ pub enum Hook {
 }
 
 impl Hook {
+    /// All of them, in the kernel's order.
+    pub const ALL: [Self; 5] =
+        [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting];
+
     /// The chain's name.
     pub const fn name(self) -> &'static str {
         match self {

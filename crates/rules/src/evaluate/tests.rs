@@ -16,6 +16,7 @@ use crate::{ShowCounters, Source};
 pub(crate) struct Alone {
     bytes: Vec<u8>,
     link_header: Option<[u8; 14]>,
+    interfaces: [&'static str; 2],
     state: Option<CtState>,
     mark: u32,
     now: Instant,
@@ -25,12 +26,13 @@ pub(crate) struct Alone {
 }
 
 impl Alone {
-    fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         let (passed, logged) = (Vec::new(), Vec::new());
         let now = Instant::from_secs(1);
         Self {
             bytes,
             link_header: None,
+            interfaces: ["lan0", "wan0"],
             state: Some(CtState::New),
             mark: 0,
             now,
@@ -94,6 +96,16 @@ impl Alone {
         self.bytes[16..24].copy_from_slice(&end);
     }
 
+    /// Where it comes in and leaves.
+    pub(crate) fn set_interfaces(&mut self, interfaces: [&'static str; 2]) {
+        self.interfaces = interfaces;
+    }
+
+    /// What rules did: the steps met, the lines logged, the mark.
+    pub(crate) fn traces(&self) -> (&[Step], &[String], u32) {
+        (&self.passed, &self.logged, self.mark)
+    }
+
     /// The Ethernet header it came with.
     pub(crate) fn set_link_header(&mut self, header: [u8; 14]) {
         self.link_header = Some(header);
@@ -115,10 +127,10 @@ impl Context for Alone {
         Edit::new(&mut self.bytes, layout)
     }
     fn input(&self) -> &str {
-        "lan0"
+        self.interfaces[0]
     }
     fn output(&self) -> &str {
-        "wan0"
+        self.interfaces[1]
     }
     fn link_header(&self) -> Option<&[u8; 14]> {
         self.link_header.as_ref()
@@ -174,7 +186,7 @@ pub(crate) fn verdict(rule: &str, packet: &mut Alone) -> ChainVerdict {
     let text = format!("*filter\n-A FORWARD {rule}\nCOMMIT\n");
     let family = packet.packet().unwrap().family();
     let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
-    let mut linear = Linear::new(&rules.unwrap());
+    let mut linear = CompiledRuleset::new(&rules.unwrap());
     linear.ask(TableName::Filter, Hook::Forward, packet).verdict
 }
 
@@ -184,13 +196,13 @@ pub(crate) fn met_in_turn(rule: &str, packets: impl IntoIterator<Item = Alone>) 
     packets.into_iter().map(|mut packet| met_by(&mut linear, &mut packet).unwrap()).collect()
 }
 
-fn asked_for(rule: &str, family: Family) -> Linear {
+fn asked_for(rule: &str, family: Family) -> CompiledRuleset {
     let text = format!("*filter\n-A FORWARD {rule} -j DROP\nCOMMIT\n");
     let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
-    Linear::new(&rules.unwrap())
+    CompiledRuleset::new(&rules.unwrap())
 }
 
-fn met_by(linear: &mut Linear, packet: &mut Alone) -> Option<bool> {
+fn met_by(linear: &mut CompiledRuleset, packet: &mut Alone) -> Option<bool> {
     packet.passed.clear();
     let Said { verdict, .. } = linear.ask(TableName::Filter, Hook::Forward, packet);
     match (verdict, packet.passed.is_empty()) {
@@ -202,7 +214,7 @@ fn met_by(linear: &mut Linear, packet: &mut Alone) -> Option<bool> {
 /// Filter rules, a packet in FORWARD: verdict and path.
 fn forward(text: &str, packet: &mut Alone) -> (ChainVerdict, Vec<String>) {
     let rules = rules(&format!("*filter\n{text}COMMIT\n"));
-    let mut linear = Linear::new(&rules);
+    let mut linear = CompiledRuleset::new(&rules);
     let Said { verdict, step } = linear.ask(TableName::Filter, Hook::Forward, packet);
     assert_eq!(step, packet.passed.last().copied());
     let name = |step: &Step| linear.name(*step).to_string();
@@ -257,7 +269,7 @@ fn what_a_rule_changes_the_next_one_sees() {
     let table =
         format!("*mangle\n{}COMMIT\n*filter\n{text}COMMIT\n", "-A FORWARD -j MARK --set-mark 5\n");
     let rules = rules(&table);
-    let mut linear = Linear::new(&rules);
+    let mut linear = CompiledRuleset::new(&rules);
     let mut packet = Alone::udp(53);
     assert_eq!(
         linear.ask(TableName::Mangle, Hook::Forward, &mut packet).verdict,
@@ -274,9 +286,9 @@ fn what_a_rule_changes_the_next_one_sees() {
 #[test]
 fn a_bucket_fills_with_time() {
     let text = "*filter\n-A FORWARD -m limit --limit 2/second --limit-burst 3 -j LOG\nCOMMIT\n";
-    let mut linear = Linear::new(&rules(text));
+    let mut linear = CompiledRuleset::new(&rules(text));
     let mut packet = Alone::udp(53);
-    let mut logged_at = |millis: u64, linear: &mut Linear| {
+    let mut logged_at = |millis: u64, linear: &mut CompiledRuleset| {
         packet.now = Instant(1_000_000_000 + millis * 1_000_000);
         packet.logged.clear();
         linear.ask(TableName::Filter, Hook::Forward, &mut packet);
@@ -309,7 +321,7 @@ fn what_was_met_is_counted() {
     let source = Source::new("rules.v4", text);
     let options = RestoreOptions { counters: true, ..RestoreOptions::default() };
     let rules = restore(&source, Family::V4, options).unwrap();
-    let mut linear = Linear::new(&rules);
+    let mut linear = CompiledRuleset::new(&rules);
     let mut packet = Alone::udp(53);
     assert_eq!(
         linear.ask(TableName::Filter, Hook::Forward, &mut packet).verdict,
@@ -346,7 +358,7 @@ fn hops_and_sizes_are_asked_for_and_changed() {
                  -A FORWARD -m ttl --ttl-eq 4 -m length --length 30:32 -j TTL --ttl-inc 255\nCOMMIT\n";
     let mut packet = Alone::udp(53);
     let before = packet.bytes.clone();
-    Linear::new(&rules(table)).ask(TableName::Mangle, Hook::Forward, &mut packet);
+    CompiledRuleset::new(&rules(table)).ask(TableName::Mangle, Hook::Forward, &mut packet);
     assert_eq!(packet.bytes[8], 255);
     assert!(Packet::parse(&packet.bytes).is_ok(), "the header's checksum is kept");
     assert_ne!(packet.bytes, before);
@@ -357,6 +369,6 @@ fn what_shall_not_be_tracked_is_not() {
     let table = "*raw\n-A PREROUTING -p udp -j CT --notrack\nCOMMIT\n";
     let mut packet = Alone::udp(53);
     packet.state = None;
-    Linear::new(&rules(table)).ask(TableName::Raw, Hook::Prerouting, &mut packet);
+    CompiledRuleset::new(&rules(table)).ask(TableName::Raw, Hook::Prerouting, &mut packet);
     assert_eq!(packet.state, Some(CtState::Untracked));
 }

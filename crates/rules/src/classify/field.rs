@@ -1,0 +1,167 @@
+//! One field of a chain: from a packet's value to the rules that ask for it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
+
+use super::conditions::{Prefix, mask};
+use super::sets::{Set, Sets};
+
+/// No node.
+const NOWHERE: u32 = u32::MAX;
+
+/// The prefixes of a field as a tree: each knows the next shorter one that covers it.
+#[derive(Debug, Default)]
+pub(super) struct Field {
+    nodes: Vec<Node>,
+    sets: Sets,
+    /// The length of the longest prefixes.
+    longest: u32,
+    /// These, by their values.
+    exact: HashMap<u128, u32, BuildHasherDefault<Mix>>,
+    /// Where another one of the shorter prefixes becomes the longest, ascending.
+    bounds: Vec<u128>,
+    /// Which one; one more than `bounds`, the first for values below all of them.
+    between: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Node {
+    shorter: u32,
+    set: Set,
+}
+
+/// Where a value leads: the longest prefix that covers it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Path(u32);
+
+impl Field {
+    /// How many prefixes there are.
+    pub(super) fn values(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn path(&self, value: u128) -> Path {
+        if let Some(node) = self.exact.get(&(value & mask(self.longest))) {
+            return Path(*node);
+        }
+        let at = self.bounds.partition_point(|bound| *bound <= value);
+        Path(self.between.get(at).copied().unwrap_or(NOWHERE))
+    }
+
+    /// The next word from `place` on with rules of any prefix on the path.
+    #[inline]
+    pub(super) fn next_word(&self, path: Path, place: u32) -> Option<(u32, u64)> {
+        let mut found: Option<(u32, u64)> = None;
+        let mut at = path.0;
+        while let Some(node) = self.nodes.get(at as usize) {
+            if let Some((next, bits)) = self.sets.next_word(node.set, place) {
+                found = match found {
+                    Some((best, _)) if best < next => found,
+                    Some((best, also)) if best == next => Some((best, also | bits)),
+                    _ => Some((next, bits)),
+                };
+            }
+            at = node.shorter;
+        }
+        found
+    }
+}
+
+/// A field's prefixes with their rules, before the tree is made.
+#[derive(Debug, Default)]
+pub(super) struct Builder {
+    rules: BTreeMap<Prefix, Vec<u32>>,
+}
+
+impl Builder {
+    /// Rules come in ascending order.
+    pub(super) fn add(&mut self, prefix: Prefix, rule: u32) {
+        let rules = self.rules.entry(prefix).or_default();
+        if rules.last() != Some(&rule) {
+            rules.push(rule);
+        }
+    }
+
+    pub(super) fn build(self) -> Field {
+        let longest = self.rules.keys().map(|prefix| prefix.length).max().unwrap_or_default();
+        let mut field = Field { longest, ..Field::default() };
+        // What covers the next prefix, the longest last: a prefix comes before those it covers.
+        let mut open: Vec<(Prefix, u32)> = Vec::new();
+        for (prefix, rules) in self.rules {
+            close(&mut open, &mut field, |last| !last.covers(prefix.value));
+            let node = u32::try_from(field.nodes.len()).unwrap_or(NOWHERE);
+            let shorter = open.last().map_or(NOWHERE, |(_, node)| *node);
+            let set = field.sets.add(&rules);
+            field.nodes.push(Node { shorter, set });
+            if prefix.length == longest {
+                field.exact.insert(prefix.value, node);
+            } else {
+                field.begin(prefix.value, node);
+                open.push((prefix, node));
+            }
+        }
+        close(&mut open, &mut field, |_| true);
+        field
+    }
+}
+
+/// Closes the prefixes that end, from the longest on.
+fn close(open: &mut Vec<(Prefix, u32)>, field: &mut Field, ends: impl Fn(Prefix) -> bool) {
+    while let Some((prefix, _)) = open.pop_if(|(prefix, _)| ends(*prefix)) {
+        let outer = open.last().map_or(NOWHERE, |(_, node)| *node);
+        if let Some(behind) = prefix.last().checked_add(1) {
+            field.begin(behind, outer);
+        }
+    }
+}
+
+impl Field {
+    /// From `value` on, `node` is the longest of the shorter prefixes.
+    fn begin(&mut self, value: u128, node: u32) {
+        if self.between.is_empty() {
+            self.between.push(NOWHERE);
+        }
+        if self.bounds.last() == Some(&value) {
+            self.bounds.pop();
+            self.between.pop();
+        }
+        if self.between.last() != Some(&node) {
+            self.bounds.push(value);
+            self.between.push(node);
+        }
+    }
+}
+
+/// A hash for values that rules name, not packets: who sends packets cannot choose what is in the
+/// table, and a look for what is not there ends at the first free place.
+#[derive(Debug, Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64((*byte).into());
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        const ODD: u128 = 0x9e37_79b9_7f4a_7c15;
+        let product = u128::from(self.0 ^ value) * ODD;
+        #[allow(clippy::cast_possible_truncation, reason = "both halves are folded into one")]
+        {
+            self.0 = (product >> 64) as u64 ^ product as u64;
+        }
+    }
+
+    fn write_u128(&mut self, value: u128) {
+        #[allow(clippy::cast_possible_truncation, reason = "one half after the other")]
+        {
+            self.write_u64((value >> 64) as u64);
+            self.write_u64(value as u64);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
