@@ -211,25 +211,23 @@ fn may_be_rejected(packet: &Packet<'_>, unfinished: Unfinished) -> bool {
     if packet.is_cut() {
         return true;
     }
-    match upper.protocol {
-        protocol::TCP | protocol::UDP | protocol::ICMPV6 | protocol::ICMP => {
-            match verify_transport(packet, upper.protocol) {
-                Verification::Good | Verification::Zero => true,
-                Verification::Unfinished => unfinished == Unfinished::Good,
-                Verification::Bad | Verification::Unverifiable => false,
-            }
+    match (packet.family(), upper.protocol) {
+        (_, protocol::TCP | protocol::UDP)
+        | (Family::V4, protocol::ICMP)
+        | (Family::V6, protocol::ICMPV6) => match verify_transport(packet, upper.protocol) {
+            Verification::Good | Verification::Zero => true,
+            Verification::Unfinished => unfinished == Unfinished::Good,
+            Verification::Bad | Verification::Unverifiable => false,
+        },
+        (_, protocol::UDPLITE | protocol::SCTP | protocol::GRE | protocol::AH | protocol::ESP) => {
+            true
         }
-        protocol::UDPLITE | protocol::SCTP | protocol::GRE | protocol::AH | protocol::ESP => true,
-        number => {
+        // Nothing but zeroes is believed as well.
+        (Family::V4, _) => matches!(checksum::of(packet.l4()), 0 | 0xffff),
+        (Family::V6, number) => {
             let l4 = packet.l4();
-            match packet.family() {
-                // Nothing but zeroes is believed as well.
-                Family::V4 => matches!(checksum::of(l4), 0 | 0xffff),
-                Family::V6 => {
-                    let sum = checksum::pseudo_header(packet.network(), number, l4.len());
-                    sum.bytes(l4).fold() == 0
-                }
-            }
+            let sum = checksum::pseudo_header(packet.network(), number, l4.len());
+            sum.bytes(l4).fold() == 0
         }
     }
 }

@@ -6,6 +6,8 @@
 //! only the end of the way confirms. Kernel counterpart: `ip_route_input_slow`, `ip_forward`,
 //! `ip6_rcv_core`, `ip6_forward`. What sources may come in is [`crate::source`]'s.
 
+mod kinds;
+
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
@@ -304,42 +306,6 @@ impl Network {
     /// Whether a destination is all of a link.
     pub(crate) fn is_broadcast(&self, address: IpAddr) -> bool {
         matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || self.broadcast.contains(&v4))
-    }
-
-    /// What an address is to this host, as one bit of the kernel's `RTN_` types; IPv6 may set
-    /// several. With `device`, what is another interface's is not ours.
-    pub(crate) fn address_types(&self, address: IpAddr, device: Option<&str>) -> u16 {
-        const UNSPEC: u16 = 1 << 0;
-        const UNICAST: u16 = 1 << 1;
-        const LOCAL: u16 = 1 << 2;
-        const BROADCAST: u16 = 1 << 3;
-        const ANYCAST: u16 = 1 << 4;
-        const MULTICAST: u16 = 1 << 5;
-        const UNREACHABLE: u16 = 1 << 7;
-        let asked = |interface: &&Interface| device.is_none_or(|name| interface.name == name);
-        let here = self.interfaces.iter().filter(asked).flat_map(|one| &one.addresses);
-        let broadcast = |net: &IpNet| matches!(net, IpNet::V4(net) if net.prefix_len() < 31 && IpAddr::V4(net.broadcast()) == address);
-        let unnamed = device.is_none() && self.is_own(address);
-        let local = unnamed || here.clone().any(|net| net.addr() == address);
-        match address {
-            IpAddr::V4(v4) if v4.octets()[0] == 0 || v4.is_broadcast() => BROADCAST,
-            IpAddr::V4(v4) if v4.is_multicast() => MULTICAST,
-            IpAddr::V4(v4)
-                if local || (v4.is_loopback() && device.is_none_or(|name| name == "lo")) =>
-            {
-                LOCAL
-            }
-            IpAddr::V4(_) if here.clone().any(broadcast) => BROADCAST,
-            IpAddr::V4(_) => UNICAST,
-            IpAddr::V6(v6) if v6.is_unspecified() => UNSPEC,
-            IpAddr::V6(v6) if v6.is_multicast() => MULTICAST,
-            IpAddr::V6(_) => {
-                let local = if local || address.is_loopback() { LOCAL } else { 0 };
-                let anycast = if self.is_anycast(address) { ANYCAST } else { 0 };
-                let routed = local != 0 || anycast != 0 || self.route(address).is_some();
-                UNICAST | local | anycast | if routed { 0 } else { UNREACHABLE }
-            }
-        }
     }
 
     /// Where a destination is.

@@ -28,10 +28,15 @@ const STATES: [&str; 5] = ["NEW", "ESTABLISHED", "RELATED,ESTABLISHED", "INVALID
 fn addrtype(random: &mut Random, place: &Place) -> Option<String> {
     let kinds = place.either(
         ["LOCAL", "UNICAST", "BROADCAST", "MULTICAST"],
-        ["LOCAL", "UNICAST", "MULTICAST", "UNREACHABLE"],
+        ["LOCAL", "ANYCAST", "MULTICAST", "UNREACHABLE"],
     );
     let (not, kind, side) = (not(random), random.pick(kinds), random.pick(["src", "dst"]));
-    Some(format!("-m addrtype {not}--{side}-type {kind}"))
+    let device = match place.hook {
+        Some("PREROUTING" | "INPUT" | "FORWARD") if random.chance(20) => " --limit-iface-in",
+        Some("OUTPUT" | "POSTROUTING" | "FORWARD") if random.chance(20) => " --limit-iface-out",
+        _ => "",
+    };
+    Some(format!("-m addrtype {not}--{side}-type {kind}{device}"))
 }
 
 fn connmark(random: &mut Random, _: &Place) -> Option<String> {
