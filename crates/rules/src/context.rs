@@ -151,10 +151,8 @@ impl<'a> View<'a> {
     pub(crate) fn protocol(&self) -> Option<u8> {
         match self.packet.network() {
             Header::V4(header) => Some(header.protocol),
-            Header::V6(header) => match self.packet.upper() {
-                Some(upper) => Some(upper.protocol),
-                None => last_header(self.packet.bytes(), header.next_header),
-            },
+            Header::V6(header) if !is_extension(header.next_header) => Some(header.next_header),
+            Header::V6(header) => last_header(self.packet.bytes(), header.next_header),
         }
     }
 
@@ -173,14 +171,19 @@ impl<'a> View<'a> {
     }
 }
 
-/// The last of an IPv6 packet's headers where no upper one follows: `NONE`, or what a later
-/// fragment belongs to. `None` if a header is cut. Kernel counterpart: `ipv6_find_hdr`.
+/// The last of an IPv6 packet's headers: the upper one, `NONE`, or what a later fragment belongs to.
+/// `None` if a header before it is cut. Kernel counterpart: `ipv6_find_hdr`.
 fn last_header(bytes: &[u8], first: u8) -> Option<u8> {
     const OFFSET: u16 = 0xfff8;
+    /// Of a routing header so much must be there.
+    const ROUTING_FIXED: usize = 4;
     let (mut next, mut at) = (first, size_of::<Ipv6Header>());
     while is_extension(next) && next != protocol::NONE {
         let rest = bytes.get(at..)?;
         let header = ExtensionHeader::view(rest)?;
+        if next == protocol::ROUTING && rest.len() < ROUTING_FIXED {
+            return None;
+        }
         if next == protocol::FRAGMENT {
             let &[_, _, high, low] = rest.first_chunk()?;
             if u16::from_be_bytes([high, low]) & OFFSET != 0 {

@@ -20,6 +20,8 @@ pub(crate) const NONE: u8 = 59;
 pub(crate) const DESTINATION: u8 = 60;
 
 const FIXED: usize = 40;
+/// Of a routing header so much is looked at, whatever is looked for.
+const ROUTING_FIXED: usize = 4;
 
 /// One header of the chain.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +34,13 @@ pub(crate) struct ExtensionHeader<'a> {
     pub(crate) length: usize,
 }
 
+impl<'a> ExtensionHeader<'a> {
+    /// All of it. A packet that ends before its header does is broken.
+    pub(crate) fn whole(&self) -> Result<&'a [u8], Stop> {
+        self.bytes.get(..self.length).ok_or(Stop::Hotdrop)
+    }
+}
+
 /// The first header of the kind, if the chain has one. Behind a later fragment's header nothing is
 /// looked for.
 pub(crate) fn find(packet: &[u8], kind: u8) -> Result<Option<ExtensionHeader<'_>>, Stop> {
@@ -39,6 +48,9 @@ pub(crate) fn find(packet: &[u8], kind: u8) -> Result<Option<ExtensionHeader<'_>
     let mut rest = packet.get(FIXED..).unwrap_or_default();
     while matches!(next, HOP | ROUTING | FRAGMENT | AUTH | DESTINATION) {
         let header = header(next, rest).ok_or(Stop::Hotdrop)?;
+        if next == ROUTING && rest.len() < ROUTING_FIXED {
+            return Err(Stop::Hotdrop);
+        }
         if next == kind {
             return Ok(Some(header));
         }

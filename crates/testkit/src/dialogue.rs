@@ -262,6 +262,8 @@ struct Scene<'a> {
     /// How many of 1000 packets are spoilt on the IP level, and how many come in fragments.
     spoilt: usize,
     scattered: usize,
+    /// How many of 1000 packets have what only rules ask for.
+    dressed: usize,
     /// Before how many of 1000 packets a sysctl changes.
     changes: usize,
 }
@@ -283,7 +285,8 @@ impl<'a> Scene<'a> {
         let unrouted = settings.unrouted.then_some(UNREACHABLE_BURST);
         let changes = random.pick([0, 0, 0, 20]);
         let host = settings.host;
-        Self { plan, memory, steps, begun: 0, unrouted, host, spoilt, scattered, changes }
+        let dressed = random.pick([0, 0, 50, 300]);
+        Self { plan, memory, steps, begun: 0, unrouted, host, spoilt, scattered, dressed, changes }
     }
 
     /// The kernel tells a station only of its first few packets that they have no route.
@@ -349,6 +352,9 @@ impl<'a> Scene<'a> {
 
     fn hear(&mut self, flow: usize, said: Said, random: &mut Random) {
         let Said { from, mut packet } = said;
+        if random.rarely(self.dressed) {
+            ip::dress(random, &mut packet);
+        }
         if from == Port::Local {
             // What this machine sends itself goes through a socket, which mends lengths.
             packet.length = None;

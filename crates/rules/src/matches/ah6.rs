@@ -68,6 +68,7 @@ impl Matching for Ah6 {
     fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
         let Some(found) = find(view.packet.bytes(), AUTH)? else { return Ok(false) };
         let header: &[u8; 12] = found.bytes.first_chunk().ok_or(Stop::Hotdrop)?;
+        found.whole()?;
         let Self { spi, length, reserved } = self;
         let length = length.value == 0 || length.passes(length.value as usize == found.length);
         Ok(spi.passes(spi.value.contains(spi_of(header)))
@@ -96,5 +97,8 @@ mod tests {
         *packet.upper(11) = 1;
         assert_eq!(met("-m ah --ahres", &mut packet), Some(false));
         assert_eq!(met("-m ah", &mut Alone::udp_of(Family::V6, 53)), Some(false));
+        // It says to reach beyond the packet.
+        *packet.upper(9) = 7;
+        assert_eq!(met("-m ah", &mut packet), None);
     }
 }

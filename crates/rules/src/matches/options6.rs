@@ -74,7 +74,7 @@ impl Options {
     /// Whether the packet's first header of the kind has all that is asked for.
     pub(crate) fn pass(&self, view: &View<'_>, kind: u8) -> Result<bool, Stop> {
         let Some(found) = find(view.packet.bytes(), kind)? else { return Ok(false) };
-        let Some(header) = found.bytes.get(..found.length) else { return Ok(false) };
+        let header = found.whole()?;
         let length = |asked: Test<u32>| asked.passes(asked.value as usize == header.len());
         Ok(self.length.is_none_or(length) && self.are_in(header.get(2..).unwrap_or_default()))
     }

@@ -146,7 +146,7 @@ impl Matching for Rt {
         const ADDRESSES: usize = 8;
         let Some(found) = find(view.packet.bytes(), ROUTING)? else { return Ok(false) };
         let [_, _, kind, left] = *found.bytes.first_chunk().ok_or(Stop::Hotdrop)?;
-        let Some(header) = found.bytes.get(..found.length) else { return Ok(false) };
+        let header = found.whole()?;
         let is = |asked: Option<Test<u32>>, value: u32| {
             asked.is_none_or(|asked| asked.passes(asked.value == value))
         };

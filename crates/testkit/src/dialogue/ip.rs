@@ -21,6 +21,16 @@ pub(super) fn spoil(random: &mut Random, from: Port, packet: &mut Packet) {
     }
 }
 
+/// Gives the packet what rules may ask for: a type of service, extension headers, options.
+pub(super) fn dress(random: &mut Random, packet: &mut Packet) {
+    match random.below(4) {
+        0 | 1 => packet.tos = random.pick([0x10, 0x28, 0x20, 0xb8, 0x01, 0x02, 0x03, 0x2b]),
+        _ if packet.source.is_ipv6() && random.chance(10) => packet.extensions = extensions(random),
+        _ if packet.source.is_ipv6() => packet.extensions = right_extensions(random),
+        _ => packet.options = random.pick([[1, 1, 1, 0], [148, 4, 0, 0], [136, 4, 0, 1]]).to_vec(),
+    }
+}
+
 /// Lengths that are not the packet's.
 fn lie(random: &mut Random, packet: &mut Packet) {
     let length = packet.bytes().len();
@@ -196,4 +206,23 @@ fn routing(random: &mut Random) -> Vec<u8> {
     let mut header = vec![2, random.pick([0, 2, 3, 4]), random.pick([0, 0, 1, 9]), 0, 0, 0, 0];
     header.extend_from_slice(&Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 6).octets());
     header
+}
+
+/// Extension headers with which nothing is wrong.
+fn right_extensions(random: &mut Random) -> Vec<(u8, Vec<u8>)> {
+    let options = [vec![0, 1, 4, 0, 0, 0, 0], vec![0, 5, 2, 0, 0, 1, 0], vec![0, 4, 4, 0, 1, 0, 0]];
+    let mut header = |kind| (kind, random.choose(&options).cloned().unwrap_or_default());
+    let (hops, way) = (header(HOP_BY_HOP), header(DESTINATION));
+    let id = random.word().to_be_bytes();
+    let piece = (FRAGMENT, vec![0, 0, 0, id[0], id[1], id[2], id[3]]);
+    let routing = (ROUTING, routing(random));
+    match random.below(7) {
+        0 => vec![hops],
+        1 => vec![way],
+        2 => vec![hops, way],
+        3 => vec![way, routing],
+        4 => vec![routing],
+        5 => vec![piece],
+        _ => vec![hops, piece, way],
+    }
 }

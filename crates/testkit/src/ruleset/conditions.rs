@@ -1,25 +1,46 @@
 //! Matches of random rules. How to add one stands in the module above.
 
+mod ipv6;
+mod transport;
+
 use super::{Draw, Place, not};
 use crate::dialogue::Random;
 
 /// All that are drawn.
 pub(super) const ALL: &[(&str, Draw)] = &[
     ("addrtype", addrtype),
+    ("ah", transport::ah),
     ("connmark", connmark),
     ("conntrack", conntrack),
+    ("dccp", transport::dccp),
+    ("dscp", dscp),
+    ("dst", ipv6::dst),
+    ("ecn", ecn),
+    ("esp", transport::esp),
+    ("eui64", ipv6::eui64),
+    ("frag", ipv6::frag),
+    ("hbh", ipv6::hbh),
     ("hl", hop_limit),
     ("icmp", icmp),
     ("icmp6", icmp6),
+    ("ipcomp", transport::ipcomp),
     ("iprange", iprange),
+    ("ipv6header", ipv6::ipv6header),
     ("length", length),
     ("limit", limit),
     ("mark", mark),
+    ("mh", ipv6::mh),
     ("multiport", multiport),
+    ("quota", quota),
+    ("rt", ipv6::rt),
+    ("sctp", transport::sctp),
     ("state", state),
+    ("statistic", statistic),
     ("tcp", tcp),
     ("tcpmss", tcpmss),
+    ("tos", tos),
     ("ttl", hop_limit),
+    ("u32", words),
     ("udp", udp),
 ];
 
@@ -118,4 +139,51 @@ fn udp(random: &mut Random, place: &Place) -> Option<String> {
     place.only("udp", || {
         format!("-m udp --{} {}", random.pick(["sport", "dport"]), random.pick(PORTS))
     })
+}
+
+fn dscp(random: &mut Random, _: &Place) -> Option<String> {
+    let asked = random.pick(["dscp 0", "dscp 0x0a", "dscp-class EF", "dscp-class CS1"]);
+    Some(format!("-m dscp {}--{asked}", not(random)))
+}
+
+fn ecn(random: &mut Random, place: &Place) -> Option<String> {
+    let not = not(random);
+    let asked = match random.below(3) {
+        0 if place.protocol == Some("tcp") => "ecn-tcp-ece".to_owned(),
+        1 if place.protocol == Some("tcp") => "ecn-tcp-cwr".to_owned(),
+        _ => format!("ecn-ip-ect {}", random.below(4)),
+    };
+    Some(format!("-m ecn {not}--{asked}"))
+}
+
+fn tos(random: &mut Random, _: &Place) -> Option<String> {
+    let asked = random.pick(["0x10/0x3f", "0x00/0xff", "0xb8/0xfc", "0x02/0x03"]);
+    Some(format!("-m tos {}--tos {asked}", not(random)))
+}
+
+fn quota(random: &mut Random, _: &Place) -> Option<String> {
+    Some(format!("-m quota {}--quota {}", not(random), random.pick([0, 500, 2000, 20_000])))
+}
+
+/// Chance cannot be compared, but for what is certain.
+fn statistic(random: &mut Random, _: &Place) -> Option<String> {
+    let not = not(random);
+    let every = 1 + random.below(5);
+    Some(match random.below(4) {
+        0 => format!("-m statistic --mode random {not}--probability {}", random.below(2)),
+        _ => {
+            let packet = random.below(every);
+            format!("-m statistic --mode nth {not}--every {every} --packet {packet}")
+        }
+    })
+}
+
+/// `u32`: the protocol, what the header's length leads to, and what is beyond the packet's end.
+fn words(random: &mut Random, place: &Place) -> Option<String> {
+    let asked = random.pick(place.either(
+        ["6&0xFF=6,17", "0>>22&0x3C@0>>16=0:1023", "0>>22&0x3C@12>>26&0x3C@0=0:0x7fffffff"],
+        ["4>>8&0xFF=6,17", "40>>16=0:1023", "4>>16@40=0:0xffffffff"],
+    ));
+    let asked = if random.chance(20) { "60=0:0xffffffff&&0>>28=4:6" } else { asked };
+    Some(format!("-m u32 {}--u32 \"{asked}\"", not(random)))
 }

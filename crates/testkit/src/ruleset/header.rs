@@ -25,7 +25,8 @@ fn protocol(random: &mut Random, place: &Place) -> (Option<&'static str>, String
         0..=3 => "tcp",
         4 | 5 => "udp",
         6 | 7 => place.either("icmp", "ipv6-icmp"),
-        8 | 9 => random.pick(["sctp", "gre", "dccp", "esp", "ah", "udplite", "253"]),
+        8 => random.pick(["sctp", "gre", "udplite", "253"]),
+        9 => random.pick(["sctp", "dccp", "esp", "ah", "ipcomp", place.either("sctp", "mh")]),
         10 => return (None, "! -p udp".to_owned()),
         _ => return (None, String::new()),
     };
