@@ -210,7 +210,7 @@ pub struct Engine {
     pub(crate) emitted: Vec<Emitted>,
     pub(crate) defrag: Defrag,
     pub(crate) rules: Rules,
-    /// There are rules of either family.
+    /// There are rules of either family, or an account is kept.
     pub(crate) has_rules: bool,
     pub(crate) notes: Notes,
     /// State of the generator that names the fragments of IPv6 packets.

@@ -13,6 +13,7 @@ use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::compose::{self, Icmp};
 use stateward_wire::{Family, Packet, TcpFlags, TcpHeader, checksum, protocol};
 
+use crate::account::Station;
 use crate::engine::{At, By, Emitted, Engine, Port, Why};
 use crate::options::{self, Problem};
 use crate::route::{InterfaceId, RoutingDrop};
@@ -184,7 +185,9 @@ impl Engine {
             ..Tracked::untracked()
         });
         let decided = self.notes.decided;
+        self.notes.account.note(|| Station::Answers);
         let departed = self.depart(&mut way, &mut Frame { bytes: &mut bytes, layout });
+        self.notes.account.note(|| Station::Answered);
         self.notes.decided = decided;
         let state = way.tracked.as_ref().map_or(CtState::Untracked, |tracked| tracked.state);
         let flow = way.tracked.map_or(Flow::None, |tracked| tracked.flow);

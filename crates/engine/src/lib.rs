@@ -6,10 +6,12 @@
 //! about besides (fragments, ICMP errors, events) is drained afterwards.
 //!
 //! Where to look: `walk` for the order of everything, `route` for what routing decides, `defrag`
-//! and `pieces` for fragments, `host` for the ICMP errors this host sends.
+//! and `pieces` for fragments, `host` for the ICMP errors this host sends, `account` for what is
+//! noted of a packet's way on request.
 
 #![forbid(unsafe_code)]
 
+pub mod account;
 pub mod defrag;
 mod engine;
 mod host;

@@ -9,6 +9,7 @@ use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Flow, Instant, Status, Tracked, Tracker};
 use stateward_rules::targets::reject::Reject;
+use stateward_rules::tried::Tried;
 use stateward_rules::{
     ChainVerdict, CompiledRuleset, Connection, Context, Hook, Said, Step, StepName, TableName,
     ValidRuleset,
@@ -16,6 +17,7 @@ use stateward_rules::{
 use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Packet};
 
+use crate::account::{Account, Deed, Keep, Station};
 use crate::engine::{At, Engine, Port, Verdict};
 use crate::route::Network;
 use crate::walk::{Ended, Frame, Walker};
@@ -74,15 +76,18 @@ pub struct Notes {
     pub log: Vec<LogLine>,
     /// Matches and targets that the packet met and that nobody could evaluate.
     pub not_evaluated: Vec<&'static str>,
+    /// Every station of its way, if that was asked for.
+    pub account: Account,
 }
 
 impl Notes {
     pub(crate) fn clear(&mut self) {
-        let Self { mark, decided, path, log, not_evaluated } = self;
+        let Self { mark, decided, path, log, not_evaluated, account } = self;
         (*mark, *decided) = (0, None);
         path.clear();
         log.clear();
         not_evaluated.clear();
+        account.clear();
     }
 }
 
@@ -93,9 +98,16 @@ impl Engine {
         self.has_rules = true;
     }
 
+    /// Whether an account is kept of the way of the packets to come:
+    /// [`Notes::account`](crate::rules::Notes::account). It costs time and memory.
+    pub fn set_explaining(&mut self, keep: Keep) {
+        self.notes.account.set(keep);
+        self.has_rules = self.has_rules() || self.notes.account.is_kept();
+    }
+
     /// Whether there are rules of either family.
     pub fn has_rules(&self) -> bool {
-        self.has_rules
+        self.rules.v4.is_some() || self.rules.v6.is_some()
     }
 
     /// The rules of a family with what they have counted.
@@ -139,10 +151,12 @@ impl Engine {
         let Some(linear) = rules.of_mut(family).as_mut().filter(|linear| linear.has(table)) else {
             return Ok(());
         };
+        notes.account.note(|| Station::Asked { hook, table, family });
         let mut around = Around { frame, walker, tracker, network, notes, hook, rejected: None };
         let Said { verdict, step } = linear.ask(table, hook, &mut around);
         let rejected = around.rejected;
         let passed = step.map(|step| Passed { family, step });
+        self.notes.account.note(|| Station::Said { verdict, by: passed });
         match verdict {
             ChainVerdict::Accept => {
                 if table == TableName::Filter {
@@ -204,6 +218,7 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn edit(&mut self) -> Edit<'_> {
+        self.notes.account.note(|| Station::Did(Deed::Edited));
         Edit::new(self.frame.bytes, self.frame.layout)
     }
 
@@ -256,11 +271,13 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn untrack(&mut self) {
+        self.notes.account.note(|| Station::Did(Deed::Untracked));
         // What has been seen already stays what it is.
         self.walker.tracked.get_or_insert(Tracked::untracked());
     }
 
     fn set_mark(&mut self, mark: u32) {
+        self.notes.account.note(|| Station::Did(Deed::Marked(mark)));
         self.walker.mark = mark;
     }
 
@@ -269,14 +286,17 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn log(&mut self, level: u8, text: String) {
+        self.notes.account.note(|| Station::Did(Deed::Logged(text.clone())));
         self.notes.log.push(LogLine { level, text });
     }
 
     fn reject(&mut self, how: &Reject) {
+        self.notes.account.note(|| Station::Did(Deed::Rejected));
         self.rejected = Some(how.clone());
     }
 
     fn not_evaluated(&mut self, extension: &'static str) {
+        self.notes.account.note(|| Station::Did(Deed::NotEvaluated(extension)));
         if !self.notes.not_evaluated.contains(&extension) {
             self.notes.not_evaluated.push(extension);
         }
@@ -284,6 +304,16 @@ impl Context for Around<'_, '_, '_> {
 
     fn passed(&mut self, step: Step) {
         let family = self.frame.layout.family();
+        self.notes.account.note(|| Station::Met(Passed { family, step }));
         self.notes.path.push(Passed { family, step });
+    }
+
+    fn explains(&self) -> bool {
+        self.notes.account.is_kept()
+    }
+
+    fn tried(&mut self, step: Step, tried: Tried) {
+        let rule = Passed { family: self.frame.layout.family(), step };
+        self.notes.account.note(|| Station::Tried { rule, tried });
     }
 }

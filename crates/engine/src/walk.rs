@@ -14,6 +14,7 @@ use stateward_rules::{Hook, TableName};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
+use crate::account::{self, Classified, Station};
 use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdict, Why, parse};
 use crate::options;
 use crate::route::{Decision, InterfaceId, Routing, RoutingDrop};
@@ -264,11 +265,13 @@ impl Engine {
         };
         match way {
             Way::Input => {
+                self.notes.account.note(|| Station::Routed(account::Way::Input));
                 self.run(Hook::Input, walker, frame)?;
                 Ok(Verdict::Input)
             }
             Way::Forward(egress) => {
                 walker.egress = egress;
+                self.notes.account.note(|| Station::Routed(account::Way::Forward(egress)));
                 self.run(Hook::Forward, walker, frame)?;
                 if walker.unsummed {
                     options::sum_up(frame.bytes);
@@ -313,6 +316,10 @@ impl Engine {
             return Err(walker.drop(At::Routing, Why::Routing(RoutingDrop::NoRoute)));
         }
         (walker.egress, walker.comes_back) = (if own { None } else { egress }, own);
+        self.notes.account.note(|| {
+            let out = account::Way::Output(walker.egress);
+            Station::Routed(if own { account::Way::Loopback } else { out })
+        });
         self.depart(walker, frame)?;
         Ok(if own { Verdict::Input } else { Verdict::Output(egress) })
     }
@@ -372,7 +379,14 @@ impl Engine {
         let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
         let packet = frame.packet()?;
         let tracked = walker.tracked.insert(Tracked::untracked());
+        let explains = self.notes.account.is_kept();
+        let before = if explains { self.tracker.find(&packet, walker.now) } else { None };
         self.tracker.track_from(walker.approach, &packet, at, walker.now, tracked);
+        self.notes.account.note(|| {
+            let &mut Tracked { state, direction, reason, drop, .. } = tracked;
+            let state = Some(state).filter(|_| drop.is_none());
+            Station::Tracked(Box::new(Classified { state, direction, reason, before }))
+        });
         match tracked.drop {
             Some(reason) => {
                 // It ends before any rule sees what it would have been.
@@ -392,8 +406,14 @@ impl Engine {
             // An answer that this host makes does not confirm what it answers.
             return Ok(());
         }
+        let began = matches!(tracked.flow, Flow::Unconfirmed(_));
         match self.tracker.confirm(&mut tracked.flow) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                if began {
+                    self.notes.account.note(|| Station::Entered);
+                }
+                Ok(())
+            }
             Err(reason) => Err(walker.drop(At::Confirm, Why::Drop(reason))),
         }
     }

@@ -13,6 +13,7 @@ use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
 
 use crate::ruleset::TableName;
 use crate::targets::reject::Reject;
+use crate::tried::Tried;
 
 /// A packet in a hook, and what is around it.
 pub trait Context {
@@ -66,6 +67,15 @@ pub trait Context {
 
     /// A rule or a chain's end that the packet met, as the kernel's TRACE tells it.
     fn passed(&mut self, step: Step);
+
+    /// Whether somebody wants to be told of every rule that is tried, by [`Context::tried`].
+    fn explains(&self) -> bool {
+        false
+    }
+
+    /// A rule that was tried, in the walk's order: told of whether it was met or not, before what
+    /// follows from it.
+    fn tried(&mut self, _: Step, _: Tried) {}
 }
 
 /// What rules see of a packet's connection.

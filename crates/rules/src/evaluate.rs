@@ -20,6 +20,7 @@ use crate::memory::{Memory, Own};
 use crate::rule::{Counters, Header, RuleSpec, Target, Verdict};
 use crate::ruleset::{Chain, ChainEnd, Hook, Policy, Ruleset, Table, TableName};
 use crate::targets::Extension as TargetExtension;
+use crate::tried::{Fate, Tried};
 use crate::validate::ValidRuleset;
 
 /// What a table says of a packet.
@@ -192,6 +193,14 @@ impl CompiledRuleset {
         StepName { step, chain: chain.map_or("", |chain| &chain.name) }
     }
 
+    /// The chain of a step, and the rule itself unless it is the chain's end.
+    pub fn place(&self, step: Step) -> Option<(&Chain, Option<&RuleSpec>)> {
+        let table = self.rules.table(step.table)?;
+        let chain = table.chains.get(step.chain as usize)?;
+        let rule = (step.number as usize).checked_sub(1).and_then(|at| chain.rules.get(at));
+        Some((chain, rule))
+    }
+
     /// The rules with what they have counted.
     pub fn counted(&self) -> Ruleset {
         let mut rules = self.rules.clone();
@@ -304,15 +313,23 @@ impl Program {
         let Some(Compiled { rules, index, .. }) = self.chains.get_mut(at.chain) else {
             return Met::End;
         };
-        let mut unknown: Vec<&'static str> = Vec::new();
         let Some(view) = View::new(context) else { return Met::Hotdrop };
-        let key = index.as_ref().and_then(|index| Some((index, Key::of(&view)?)));
+        // Who wants an account wants it of every rule.
+        let explains = context.explains();
+        let index = index.as_ref().filter(|_| !explains);
+        let key = index.and_then(|index| Some((index, Key::of(&view)?)));
+        let (unknown, tried) = (Vec::new(), Vec::new());
+        let mut trial = Trial { view: &view, explains, unknown, tried };
         let met = match &key {
-            Some((index, key)) => {
-                first_met(rules, index.candidates(key, at.rule), &view, &mut unknown)
-            }
-            None => first_met(rules, at.rule.., &view, &mut unknown),
+            Some((index, key)) => trial.first_met(rules, index.candidates(key, at.rule)),
+            None => trial.first_met(rules, at.rule..),
         };
+        let Trial { unknown, tried, .. } = trial;
+        let (table, chain) = (self.name, self::index(at.chain));
+        for (number, tried) in tried {
+            let step = Step { table, chain, kind: StepKind::Rule, number: one_based(number) };
+            context.tried(step, tried);
+        }
         unknown.into_iter().for_each(|name| context.not_evaluated(name));
         met
     }
@@ -363,26 +380,54 @@ impl Program {
     }
 }
 
-/// The first of the rules of these numbers that the packet meets.
-fn first_met(
-    rules: &mut [Rule],
-    numbers: impl Iterator<Item = usize>,
-    view: &View<'_>,
-    unknown: &mut Vec<&'static str>,
-) -> Met {
-    for number in numbers {
-        match rules.get_mut(number).map(|rule| rule.passes(view, unknown)) {
-            Some(Ok(false)) => {}
-            Some(Ok(true)) => return Met::Rule(number),
-            Some(Err(Broken)) => return Met::Hotdrop,
-            None => return Met::End,
+/// A search for the next rule that a packet meets.
+struct Trial<'a> {
+    view: &'a View<'a>,
+    explains: bool,
+    /// What could not be evaluated.
+    unknown: Vec<&'static str>,
+    /// An account of the rules, where one is wanted.
+    tried: Vec<(usize, Tried)>,
+}
+
+impl Trial<'_> {
+    /// The first of the rules of these numbers that the packet meets.
+    fn first_met(&mut self, rules: &mut [Rule], numbers: impl Iterator<Item = usize>) -> Met {
+        for number in numbers {
+            let Some(rule) = rules.get_mut(number) else { return Met::End };
+            match self.meets(rule, number) {
+                Ok(false) => {}
+                Ok(true) => return Met::Rule(number),
+                Err(Broken) => return Met::Hotdrop,
+            }
         }
+        Met::End
     }
-    Met::End
+
+    fn meets(&mut self, rule: &mut Rule, number: usize) -> Result<bool, Broken> {
+        let (mut passed, before) = (0, self.unknown.len());
+        let meets = rule.passes(self.view, &mut self.unknown, &mut passed);
+        if self.explains {
+            let fate = fate(&meets, self.unknown.len() > before);
+            let tried = Tried::of(&rule.header, &rule.matches, passed, fate, self.view);
+            self.tried.push((number, tried));
+        }
+        meets
+    }
 }
 
 /// A match found the packet broken.
-struct Broken;
+pub(crate) struct Broken;
+
+/// How a rule ended.
+fn fate(passes: &Result<bool, Broken>, unknown: bool) -> Fate {
+    match passes {
+        Ok(true) => Fate::Met,
+        Ok(false) if unknown => Fate::NotEvaluated,
+        Ok(false) => Fate::PassedOver,
+        Err(Broken) => Fate::Broken,
+    }
+}
 
 impl Rule {
     fn new(rule: &RuleSpec, table: &Table) -> Self {
@@ -414,13 +459,19 @@ impl Rule {
         self.unconditional && matches!(self.goal, Goal::Verdict(_))
     }
 
-    fn passes(&mut self, view: &View<'_>, unknown: &mut Vec<&'static str>) -> Result<bool, Broken> {
+    /// Counts in `passed` how many matches did.
+    fn passes(
+        &mut self,
+        view: &View<'_>,
+        unknown: &mut Vec<&'static str>,
+        passed: &mut usize,
+    ) -> Result<bool, Broken> {
         if !header_passes(&self.header, view)? {
             return Ok(false);
         }
         for (one, own) in &mut self.matches {
             match one.work().passes(view, &mut Memory { own }) {
-                Ok(true) => {}
+                Ok(true) => *passed += 1,
                 Ok(false) => return Ok(false),
                 Err(Stop::Hotdrop) => return Err(Broken),
                 Err(Stop::NotEvaluated) => {
@@ -433,7 +484,7 @@ impl Rule {
     }
 }
 
-fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
+pub(crate) fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
     let Header { family, source, destination, input, output, protocol, fragment } = header;
     if *family != view.family()
         || !source.passes(source.value.contains(view.source))

@@ -67,6 +67,7 @@ mod services;
 pub mod shell;
 mod source;
 pub mod targets;
+pub mod tried;
 mod validate;
 mod words;
 

@@ -176,7 +176,7 @@ impl Header {
         }
     }
 
-    fn save(&self, save: &mut Save) {
+    pub(crate) fn save(&self, save: &mut Save) {
         let Self { family: _, source, destination, input, output, protocol, fragment } = self;
         for (option, network) in [("-s", source), ("-d", destination)] {
             if !network.value.is_any() || network.inverted {

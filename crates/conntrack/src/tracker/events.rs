@@ -3,10 +3,14 @@
 //! A packet collects causes in its connection's entry; they are told as one event when it is
 //! confirmed. Kernel counterpart: `nf_conntrack_ecache.c`, `ctnetlink_dump_table`.
 
+use stateward_wire::Packet;
+
 use super::Tracker;
 use crate::entry::ConnId;
 use crate::event::{Event, EventKind, EventMask, Record, Subject};
 use crate::tell::{self, Telling};
+use crate::time::Instant;
+use crate::tuple::{Tuple, Zone};
 
 impl Tracker {
     /// Whether somebody listens to events: with nf_conntrack_events = 2, only connections that are
@@ -36,6 +40,14 @@ impl Tracker {
     pub fn get(&self, id: ConnId) -> Option<Record> {
         let slot = self.table.slot_of(id)?;
         tell::record(&self.table, slot, Telling::Dump, self.now)
+    }
+
+    /// The connection of a packet that comes `now`, as a dump shows it, without anything being done
+    /// to it; `None` if it has none in the table, or is an ICMP error.
+    pub fn find(&self, packet: &Packet<'_>, now: Instant) -> Option<Record> {
+        let (slot, _) = self.table.find(&Tuple::of(packet, Zone::DEFAULT)?)?;
+        let record = tell::record(&self.table, slot, Telling::Dump, now)?;
+        self.table.entry(slot).filter(|entry| entry.deadline() > now).map(|_| record)
     }
 
     /// Tells what a connection has collected.

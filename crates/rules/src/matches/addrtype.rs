@@ -96,9 +96,7 @@ impl Extension for Addrtype {
     fn save(&self, save: &mut Save) {
         for (name, types) in [("src-type", self.source), ("dst-type", self.destination)] {
             if let Some(Test { value, inverted }) = types {
-                let set = TYPES.iter().enumerate().filter(|(at, _)| value & (1 << at) != 0);
-                let names: Vec<_> = set.map(|(_, name)| *name).collect();
-                save.inverted(inverted).option(name, names.join(","));
+                save.inverted(inverted).option(name, names(value));
             }
         }
         match self.interface {
@@ -148,13 +146,27 @@ fn types(given: &Given<'_>) -> Result<u16, Refusal> {
     Ok(bits)
 }
 
-impl Matching for Addrtype {
-    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
-        let device = match self.interface {
+/// The names of types.
+pub(crate) fn names(types: u16) -> String {
+    let set = TYPES.iter().enumerate().filter(|(at, _)| types & (1 << at) != 0);
+    let names: Vec<_> = set.map(|(_, name)| *name).collect();
+    names.join(",")
+}
+
+impl Addrtype {
+    /// The one interface that is asked.
+    pub(crate) fn device<'a>(&self, view: &View<'a>) -> Option<&'a str> {
+        match self.interface {
             Limit::None => None,
             Limit::Input => Some(view.input),
             Limit::Output => Some(view.output),
-        };
+        }
+    }
+}
+
+impl Matching for Addrtype {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let device = self.device(view);
         let is = match self.family {
             Family::V4 => is_any,
             Family::V6 => is_all,

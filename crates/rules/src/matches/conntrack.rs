@@ -127,7 +127,8 @@ fn bits(text: &str, words: Words, what: &str) -> Result<u16, Refusal> {
     Ok(bits)
 }
 
-fn joined(bits: u16, words: Words) -> String {
+/// The names of those that are set.
+pub(crate) fn joined(bits: u16, words: Words) -> String {
     let set = words.iter().filter(|(_, bit)| bits & bit != 0);
     let names: Vec<_> = set.map(|(name, _)| *name).collect();
     names.join(",")
@@ -347,7 +348,7 @@ impl Conntrack {
 }
 
 /// What stands in the places of ports, whatever the protocol.
-fn port_words(tuple: &Tuple) -> [u16; 2] {
+pub(crate) fn port_words(tuple: &Tuple) -> [u16; 2] {
     match tuple.l4() {
         L4Key::Ports { source, destination } | L4Key::Gre { source, destination } => {
             [source, destination]

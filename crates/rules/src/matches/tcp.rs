@@ -141,7 +141,8 @@ fn bit(word: &str) -> Result<u8, Refusal> {
     })
 }
 
-fn names(bits: u8) -> String {
+/// The names of flags.
+pub(crate) fn names(bits: u8) -> String {
     let set = NAMES.iter().filter(|(_, bit)| bit.count_ones() == 1 && bits & bit != 0);
     let names: Vec<_> = set.map(|(name, _)| *name).collect();
     if names.is_empty() { "NONE".to_owned() } else { names.join(",") }
