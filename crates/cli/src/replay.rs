@@ -145,6 +145,9 @@ fn text(
     if args.counters {
         counters(replay, &mut sections.next())?;
     }
+    if args.recent {
+        write!(sections.next(), "{}", replay.engine().shared().recent)?;
+    }
     if args.proc {
         proc(replay, &mut sections.next())?;
     }

@@ -1,10 +1,12 @@
 //! The engine's types, and its door: single packets and bursts.
 
+use core::cell::RefCell;
 use core::fmt;
 
 use stateward_conntrack::{
     Arena, ConnId, CtState, Direction, DropReason, Event, Instant, Reason, Span, Tracker,
 };
+use stateward_rules::Shared;
 use stateward_wire::{Malformed, Packet};
 
 use crate::defrag::{self, Defrag, Limits};
@@ -212,6 +214,8 @@ pub struct Engine {
     pub(crate) rules: Rules,
     /// There are rules of either family, or an account is kept.
     pub(crate) has_rules: bool,
+    /// Rules read and change it while the packet is only looked at: each for its own work.
+    pub(crate) shared: RefCell<Shared>,
     pub(crate) notes: Notes,
     /// State of the generator that names the fragments of IPv6 packets.
     pub(crate) random: u64,
@@ -249,6 +253,7 @@ impl Engine {
             emitted: Vec::new(),
             rules: Rules::default(),
             has_rules: false,
+            shared: RefCell::default(),
             notes: Notes::default(),
             prepared: vec![None; BURST],
         }

@@ -5,14 +5,15 @@
 //! noted until the next packet comes. The nat table is asked once a connection and for each end of
 //! it, as the kernel does; what its targets do is not done yet.
 
+use core::cell::RefCell;
 use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Flow, Instant, Status, Tracked, Tracker};
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::tried::Tried;
 use stateward_rules::{
-    ChainVerdict, CompiledRuleset, Connection, Context, Hook, Said, Step, StepName, TableName,
-    ValidRuleset,
+    ChainVerdict, CompiledRuleset, Connection, Context, Hook, Said, Shared, Step, StepName,
+    TableName, ValidRuleset,
 };
 use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Packet};
@@ -92,8 +93,10 @@ impl Notes {
 }
 
 impl Engine {
-    /// Puts rules in force; those of the other family stay.
+    /// Puts rules in force; those of the other family stay, and so does what old and new rules
+    /// share by name.
     pub fn set_rules(&mut self, rules: &ValidRuleset) {
+        self.shared.get_mut().adopt(rules);
         *self.rules.of_mut(rules.rules().family) = Some(CompiledRuleset::new(rules));
         self.has_rules = true;
     }
@@ -113,6 +116,16 @@ impl Engine {
     /// The rules of a family with what they have counted.
     pub fn rules(&self, family: Family) -> Option<&CompiledRuleset> {
         self.rules.of(family)
+    }
+
+    /// What the rules share: the lists of `-m recent`.
+    pub fn shared(&self) -> impl core::ops::Deref<Target = Shared> {
+        self.shared.borrow()
+    }
+
+    /// What the rules share, to change its settings before rules are set.
+    pub fn shared_mut(&mut self) -> &mut Shared {
+        self.shared.get_mut()
     }
 
     /// What the rules said of the last packet.
@@ -147,12 +160,13 @@ impl Engine {
         if table == TableName::Nat && !begins(hook, walker) {
             return Ok(());
         }
-        let Engine { rules, tracker, network, notes, .. } = self;
+        let Engine { rules, tracker, network, notes, shared, .. } = self;
         let Some(linear) = rules.of_mut(family).as_mut().filter(|linear| linear.has(table)) else {
             return Ok(());
         };
         notes.account.note(|| Station::Asked { hook, table, family });
-        let mut around = Around { frame, walker, tracker, network, notes, hook, rejected: None };
+        let mut around =
+            Around { frame, walker, tracker, network, notes, shared, hook, rejected: None };
         let Said { verdict, step } = linear.ask(table, hook, &mut around);
         let rejected = around.rejected;
         let passed = step.map(|step| Passed { family, step });
@@ -205,6 +219,7 @@ struct Around<'a, 'f, 'w> {
     tracker: &'a Tracker,
     network: &'a Network,
     notes: &'a mut Notes,
+    shared: &'a RefCell<Shared>,
     hook: Hook,
     rejected: Option<Reject>,
 }
@@ -268,6 +283,10 @@ impl Context for Around<'_, '_, '_> {
 
     fn mark(&self) -> u32 {
         self.walker.mark
+    }
+
+    fn shared(&self) -> &RefCell<Shared> {
+        self.shared
     }
 
     fn untrack(&mut self) {

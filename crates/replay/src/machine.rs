@@ -14,6 +14,7 @@ use stateward_engine::route::{Interface, Link, Network, Route, Routing};
 use stateward_engine::source::SourceCheck;
 use stateward_engine::{self as engine, InterfaceId};
 use stateward_rules::ValidRuleset;
+use stateward_rules::shared::recent;
 
 use self::ipv4_conf::Ipv4Conf;
 use crate::config::{Config, ConfigError};
@@ -29,6 +30,8 @@ pub struct Machine {
     pub ipv4_fragments: Limits,
     /// Interfaces, addresses, routes.
     pub network: Network,
+    /// Parameters of the kernel's module xt_recent.
+    pub recent: recent::Settings,
     /// Rules, at most one set of a family.
     pub rules: Vec<ValidRuleset>,
     ipv4_conf: Ipv4Conf,
@@ -41,6 +44,7 @@ impl Machine {
             sysctls: Sysctls::default(),
             ipv4_fragments: Limits::IPV4,
             network: Network::transparent(Vec::new(), own),
+            recent: recent::Settings::default(),
             rules: Vec::new(),
             ipv4_conf: Ipv4Conf::default(),
         }
@@ -80,6 +84,9 @@ impl Machine {
         if let Some(of_fragments) = dotted.strip_prefix("net.ipv4.ipfrag_") {
             return self.set_fragments(of_fragments, value);
         }
+        if let Some(parameter) = dotted.strip_prefix("xt_recent.") {
+            return self.set_recent(parameter, value);
+        }
         match dotted.strip_prefix("net.ipv4.conf.") {
             Some(of_interface) => self.ipv4_conf.set(&self.network, of_interface, value),
             None => self.sysctls.set(name, value),
@@ -102,6 +109,24 @@ impl Machine {
         Ok(())
     }
 
+    /// A module's parameter, by its name on the kernel's command line.
+    fn set_recent(&mut self, name: &str, value: &str) -> Result<(), SysctlError> {
+        let number: u64 = value.trim().parse().map_err(|_| SysctlError::NotANumber)?;
+        let beyond = |minimum, maximum| SysctlError::OutOfRange { minimum, maximum };
+        match name {
+            "ip_list_tot" => {
+                let total = u32::try_from(number).ok().filter(|total| *total > 0);
+                self.recent.list_total = total.ok_or(beyond(1, u32::MAX.into()))?;
+            }
+            "ip_pkt_list_tot" => {
+                self.recent.packets_total =
+                    u16::try_from(number).map_err(|_| beyond(0, u16::MAX.into()))?;
+            }
+            _ => return Err(SysctlError::Unknown),
+        }
+        Ok(())
+    }
+
     /// An engine for this machine. Unfinished checksums are right: a capture may have been made on
     /// the sending host.
     pub fn engine(mut self) -> engine::Engine {
@@ -114,6 +139,7 @@ impl Machine {
         let ipv4_fragments = Some(self.ipv4_fragments);
         let network = self.network;
         let mut engine = engine::Engine::new(engine::Config { tracker, network, ipv4_fragments });
+        engine.shared_mut().recent.set(self.recent);
         self.rules.iter().for_each(|rules| engine.set_rules(rules));
         engine
     }
@@ -209,6 +235,18 @@ mod tests {
         assert_eq!(machine.ipv4_fragments.high_threshold, 1);
         assert_eq!(machine.set("net.ipv4.ipfrag_secret", "1"), Err(SysctlError::Unknown));
         assert_eq!(machine.set("net.ipv4.ipfrag_time", "x"), Err(SysctlError::NotANumber));
+    }
+
+    #[test]
+    fn parameters_of_modules_are_taken() {
+        let mut machine = Machine::transparent([]);
+        machine.set("xt_recent.ip_list_tot", "7").unwrap();
+        machine.set("xt_recent.ip_pkt_list_tot", "65535").unwrap();
+        assert_eq!((machine.recent.list_total, machine.recent.packets_total), (7, 65_535));
+        let refused = machine.set("xt_recent.ip_list_tot", "0");
+        assert_eq!(refused, Err(SysctlError::OutOfRange { minimum: 1, maximum: u32::MAX.into() }));
+        assert!(machine.set("xt_recent.ip_pkt_list_tot", "65536").is_err());
+        assert_eq!(machine.set("xt_recent.ip_list_perms", "1"), Err(SysctlError::Unknown));
     }
 
     #[test]

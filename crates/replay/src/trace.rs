@@ -326,6 +326,9 @@ pub struct End<'a> {
     /// The IPv6 ruleset as `ip6tables-save -c` prints it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counters6: Option<String>,
+    /// The lists of `-m recent`, as `tail -n +1 /proc/net/xt_recent/*` prints them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recent: Option<String>,
     /// Packets that met matches or targets that are not evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_evaluated: Option<&'a crate::summary::Tally>,
@@ -359,7 +362,9 @@ impl<'a> End<'a> {
             let rules = replay.engine().rules(family)?;
             Some(rules.counted().save(ShowCounters::Yes))
         };
+        let recent = &replay.engine().shared().recent;
         Self {
+            recent: (!recent.is_empty()).then(|| recent.to_string()),
             counters: counters(Family::V4),
             counters6: counters(Family::V6),
             not_evaluated: (summary.not_evaluated_packets > 0).then_some(&summary.not_evaluated),

@@ -4,6 +4,7 @@
 //! seen by the next. [`View`] is the packet as the matches see it until a target changes it: its
 //! fields are read once, not once a rule.
 
+use core::cell::RefCell;
 use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Direction, Instant, Status, Tuple};
@@ -12,6 +13,7 @@ use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
 use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
 
 use crate::ruleset::TableName;
+use crate::shared::Shared;
 use crate::targets::reject::Reject;
 use crate::tried::Tried;
 
@@ -43,6 +45,10 @@ pub trait Context {
 
     /// Its mark.
     fn mark(&self) -> u32;
+
+    /// What rules share. A match or a target borrows it for its own work only, so that no two do at
+    /// once.
+    fn shared(&self) -> &RefCell<Shared>;
 
     /// The tracker shall not look at it.
     fn untrack(&mut self);

@@ -38,7 +38,8 @@
 //!    until the installed iptables and this agree about every case.
 //! 5. In the same file, `impl Matching` (or `Acting`) for it: whether a packet has what is asked
 //!    for (what is done to it). The packet and its surroundings are a `View` (a [`Context`]); what
-//!    the match remembers from packet to packet stands in `memory.rs`. An empty `impl` is an
+//!    the match remembers from packet to packet stands in `memory.rs`, what rules share by a name
+//!    in `shared.rs`. An empty `impl` is an
 //!    extension that is not evaluated: it loads and prints, and whoever runs the rules is told when
 //!    a packet reaches it.
 #![forbid(unsafe_code)]
@@ -64,6 +65,7 @@ mod rule;
 mod ruleset;
 mod save;
 mod services;
+pub mod shared;
 pub mod shell;
 mod source;
 pub mod targets;
@@ -78,5 +80,6 @@ pub use option::Masked;
 pub use print::ShowCounters;
 pub use rule::{Counters, Header, Interface, RuleSpec, Target, Test, Verdict};
 pub use ruleset::{Chain, ChainEnd, Hook, Policy, Ruleset, Table, TableName};
+pub use shared::Shared;
 pub use source::{Position, Source};
 pub use validate::{Invalid, ValidRuleset};

@@ -75,6 +75,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) counters: bool,
 
+    /// The lists of `-m recent` at the end, as `tail -n +1 /proc/net/xt_recent/*` prints them
+    #[arg(long, help_heading = "Output")]
+    pub(crate) recent: bool,
+
     /// Write what left the machine to a pcapng file, each packet with a comment; `-` writes to
     /// standard output, and what is printed goes to standard error
     #[arg(long, short, value_name = "OUT.pcapng", value_hint = ValueHint::FilePath, help_heading = "Output")]

@@ -1,6 +1,8 @@
 //! The walk against what the running kernel's TRACE and counters showed for the same rules.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::rc::Rc;
 
 use stateward_conntrack::{CtState, Instant};
 use stateward_wire::edit::Edit;
@@ -9,6 +11,7 @@ use stateward_wire::{Family, Packet, compose};
 use super::*;
 use crate::context::Connection;
 use crate::restore::{RestoreOptions, restore};
+use crate::shared::Shared;
 use crate::targets::reject::Reject;
 use crate::{ShowCounters, Source};
 
@@ -23,6 +26,7 @@ pub(crate) struct Alone {
     passed: Vec<Step>,
     logged: Vec<String>,
     rejected: usize,
+    shared: Rc<RefCell<Shared>>,
 }
 
 impl Alone {
@@ -39,7 +43,13 @@ impl Alone {
             passed,
             logged,
             rejected: 0,
+            shared: Rc::default(),
         }
+    }
+
+    /// The same packet so many seconds after the epoch.
+    pub(crate) fn at(self, second: u64) -> Self {
+        Self { now: Instant::from_secs(second), ..self }
     }
 
     pub(crate) fn udp(port: u16) -> Self {
@@ -147,6 +157,9 @@ impl Context for Alone {
     fn mark(&self) -> u32 {
         self.mark
     }
+    fn shared(&self) -> &RefCell<Shared> {
+        &self.shared
+    }
     fn untrack(&mut self) {
         self.state = Some(CtState::Untracked);
     }
@@ -167,6 +180,33 @@ impl Context for Alone {
     }
     fn passed(&mut self, step: Step) {
         self.passed.push(step);
+    }
+}
+
+/// Rules of FORWARD that share things, and packets that meet them in turn.
+pub(crate) struct Sharing {
+    rules: CompiledRuleset,
+    shared: Rc<RefCell<Shared>>,
+}
+
+impl Sharing {
+    /// Each rule as what stands behind `-A FORWARD`.
+    pub(crate) fn new(of_forward: &[&str]) -> Self {
+        let lines: String = of_forward.iter().map(|rule| format!("-A FORWARD {rule}\n")).collect();
+        let rules = rules(&format!("*filter\n{lines}COMMIT\n"));
+        let shared = Rc::new(RefCell::new(Shared::default()));
+        shared.borrow_mut().adopt(&rules);
+        Self { rules: CompiledRuleset::new(&rules), shared }
+    }
+
+    pub(crate) fn is_dropped(&mut self, mut packet: Alone) -> bool {
+        packet.shared = Rc::clone(&self.shared);
+        let said = self.rules.ask(TableName::Filter, Hook::Forward, &mut packet);
+        said.verdict == ChainVerdict::Drop
+    }
+
+    pub(crate) fn shared(&self) -> std::cell::RefMut<'_, Shared> {
+        self.shared.borrow_mut()
     }
 }
 

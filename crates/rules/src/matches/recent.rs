@@ -5,12 +5,16 @@ use std::net::IpAddr;
 use stateward_wire::Family;
 
 use crate::address::{self, Shown};
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension, Place};
 use crate::matches::hashlimit::is_file_name;
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::{Header, Test};
 use crate::save::Save;
+use crate::shared::recent::Sight;
+use crate::shared::ticks;
 
 /// What is done with which list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +33,9 @@ pub struct Recent {
     pub name: String,
     /// `--mask`: the bits of an address that count.
     pub mask: IpAddr,
+    /// `--mask` was given, if only as what is usual: beyond the four bytes of a mask of IPv4 it
+    /// covers nothing of the IPv6 addresses in the same list, the usual one all.
+    pub masked: bool,
     /// `--rsource` or `--rdest`.
     pub side: Side,
 }
@@ -68,6 +75,7 @@ impl Recent {
             ttl: false,
             name: "DEFAULT".to_owned(),
             mask: address::mask(family, 128),
+            masked: false,
             side: Side::Source,
         }
     }
@@ -116,7 +124,7 @@ impl Extension for Recent {
             "name" => self.name = given.cut(ROOM),
             "rsource" => self.side = Side::Source,
             "rdest" => self.side = Side::Destination,
-            _ => self.mask = given.host()?,
+            _ => (self.mask, self.masked) = (given.host()?, true),
         }
         Ok(())
     }
@@ -132,7 +140,7 @@ impl Extension for Recent {
     }
 
     fn save(&self, save: &mut Save) {
-        let Self { what, seconds, reap, hits, ttl, name, mask, side } = self;
+        let Self { what, seconds, reap, hits, ttl, name, mask, masked: _, side } = self;
         if let Some((name, _)) = WHATS.iter().find(|(_, value)| *value == what.value) {
             save.inverted(what.inverted).flag(name);
         }
@@ -170,4 +178,16 @@ impl Extension for Recent {
     }
 }
 
-impl Matching for Recent {}
+impl Matching for Recent {
+    /// Of a packet on its way out that this host did not make, the hop counted down is added again.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let address = match self.side {
+            Side::Source => view.source,
+            Side::Destination => view.destination,
+        };
+        let is_forwarded = !view.output.is_empty() && !view.input.is_empty();
+        let ttl = view.packet.ttl().wrapping_add(is_forwarded.into());
+        let sight = Sight { address, ttl, now: ticks(view.context.now()) };
+        Ok(view.context.shared().borrow_mut().recent.ask(self, sight))
+    }
+}

@@ -1,0 +1,190 @@
+//! A scenario on both sides.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, UNIX_EPOCH};
+
+use stateward_conntrack::{EventMode, Instant, Sysctls};
+use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
+use stateward_engine::source::{OwnSource, SourceCheck};
+use stateward_engine::{Arrival, Config, Engine, From, Port};
+use stateward_rules::restore::{RestoreOptions, restore};
+use stateward_rules::{ShowCounters, Source, ValidRuleset};
+use stateward_wire::Family;
+use testkit::build::Packet;
+use testkit::kernel::{self, Kernel, Look, Scenario, Step};
+
+/// The kernel, if it is there.
+pub(crate) fn kernel() -> Option<Kernel> {
+    match kernel::available() {
+        Ok(()) => Some(Kernel::new().expect("a namespace")),
+        Err(missing) if std::env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|v| v == "1") => {
+            panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}")
+        }
+        Err(missing) => {
+            eprintln!("SKIPPED: {missing}");
+            None
+        }
+    }
+}
+
+/// The seeds to try.
+pub(crate) fn seeds(rounds: u64) -> std::ops::Range<u64> {
+    let number = |name: &str, usual| {
+        std::env::var(name).map_or(usual, |value| value.parse().expect("a number"))
+    };
+    let first = number("STATEWARD_STATEFUL_SEED", 1);
+    first..first + number("STATEWARD_STATEFUL_ROUNDS", rounds)
+}
+
+/// Rules for both families, and what happens.
+#[derive(Default, Debug)]
+pub(crate) struct Case {
+    pub(crate) rules4: String,
+    pub(crate) rules6: String,
+    pub(crate) steps: Vec<Step>,
+}
+
+/// What is left when both sides agreed about every packet and every counter.
+pub(crate) struct Held {
+    pub(crate) engine: Engine,
+    /// What the commands among the steps said.
+    pub(crate) said: Vec<String>,
+}
+
+const LAN: InterfaceId = InterfaceId(0);
+const WAN: InterfaceId = InterfaceId(1);
+
+/// Runs a case on both sides.
+///
+/// # Errors
+/// With the first difference.
+pub(crate) fn hold(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
+    let scenario = Scenario {
+        rules4: Some(case.rules4.clone()),
+        rules6: Some(case.rules6.clone()),
+        steps: case.steps.clone(),
+        look: Look { trace: true, ..Look::default() },
+        ..Scenario::default()
+    };
+    let outcome = kernel.run(&scenario).expect("the scenario");
+    let start = outcome.started.duration_since(UNIX_EPOCH).unwrap();
+    let mut engine = engine();
+    set_rules(&mut engine, &case.rules4, Family::V4);
+    set_rules(&mut engine, &case.rules6, Family::V6);
+    let mut said = Vec::new();
+    for (number, (step, seen)) in case.steps.iter().zip(&outcome.observations).enumerate() {
+        match step {
+            Step::Packet { from, bytes } => {
+                // The kernel reads its clock between the two.
+                let at = start + (seen.begun + seen.done) / 2;
+                let ours = ours(&mut engine, *from, bytes, at);
+                if seen.trace() != ours {
+                    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                    let theirs = seen.trace();
+                    return Err(format!(
+                        "step {number} at {:?} from {from:?} {hex}\n  kernel {theirs:?}\n  engine {ours:?}\n{}{}{}",
+                        seen.begun,
+                        case.rules4,
+                        case.rules6,
+                        replacing(&case.steps)
+                    ));
+                }
+            }
+            Step::Rules4(text) => set_rules(&mut engine, text, Family::V4),
+            Step::Rules6(text) => set_rules(&mut engine, text, Family::V6),
+            Step::Command { .. } => {
+                let output = seen.command.as_ref().expect("a command has said something");
+                assert_eq!(output.code, Some(0), "{}", output.stderr);
+                said.push(output.stdout.clone());
+            }
+            Step::Sleep(_) | Step::SleepUntil(_) => {}
+            other => panic!("{other:?} is not done here"),
+        }
+    }
+    let mut differing = String::new();
+    for (theirs, family) in [(&outcome.rules4, Family::V4), (&outcome.rules6, Family::V6)] {
+        let theirs = sorted(theirs.as_deref().unwrap_or_default());
+        let ours = sorted(&engine.rules(family).unwrap().counted().save(ShowCounters::Yes));
+        for (one, other) in theirs.iter().zip(&ours).filter(|(one, other)| one != other) {
+            writeln!(differing, "kernel {one}\nengine {other}").unwrap();
+        }
+    }
+    if differing.is_empty() { Ok(Held { engine, said }) } else { Err(differing) }
+}
+
+/// The rules that come later.
+fn replacing(steps: &[Step]) -> String {
+    let rules = steps.iter().filter_map(|step| match step {
+        Step::Rules4(text) | Step::Rules6(text) => Some(format!("then\n{text}")),
+        _ => None,
+    });
+    rules.collect()
+}
+
+/// The kernel prints its tables in an order of its own.
+fn sorted(text: &str) -> Vec<String> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let text: String = lines.map(|line| line.to_owned() + "\n").collect();
+    let mut tables: Vec<_> = text.split_inclusive("COMMIT\n").map(str::to_owned).collect();
+    tables.sort();
+    tables.iter().flat_map(|table| table.lines()).map(str::to_owned).collect()
+}
+
+fn set_rules(engine: &mut Engine, text: &str, family: Family) {
+    let rules = restore(&Source::new("rules", text), family, RestoreOptions::default());
+    let rules: ValidRuleset = rules.unwrap_or_else(|errors| panic!("{}", errors[0]));
+    engine.set_rules(&rules);
+}
+
+fn engine() -> Engine {
+    let interface = |name: &str, addresses: [&str; 2]| Interface {
+        addresses: addresses.iter().map(|address| address.parse().unwrap()).collect(),
+        link: Link::PointToPoint,
+        source_check: SourceCheck { own: OwnSource::Accepted, ..SourceCheck::default() },
+        ..Interface::named(name)
+    };
+    let interfaces = vec![
+        interface("lan0", ["192.168.1.1/24", "fd00:1::1/64"]),
+        interface("wan0", ["203.0.113.1/24", "fd00:2::1/64"]),
+    ];
+    let defaults =
+        ["0.0.0.0/0", "::/0"].map(|to| Route { to: to.parse().unwrap(), dev: WAN, via: None });
+    let network = Network::new(interfaces, &defaults, Routing::Forwarding);
+    let sysctls =
+        Sysctls { acct: true, events: EventMode::Always, max: 4096, ..Sysctls::default() };
+    let tracker = stateward_conntrack::Config { sysctls, ..Default::default() };
+    Engine::new(Config { tracker, network, ..Config::default() })
+}
+
+fn ours(engine: &mut Engine, from: kernel::Port, bytes: &[u8], at: Duration) -> Vec<String> {
+    let port = match from {
+        kernel::Port::Lan => Port::Interface(LAN),
+        kernel::Port::Wan => Port::Interface(WAN),
+        kernel::Port::Local => Port::Local,
+    };
+    let now = Instant(at.as_nanos() as u64);
+    let mut bytes = bytes.to_vec();
+    engine.process(&mut Arrival { port, bytes: &mut bytes, now }, From::Wire);
+    engine.take_emitted(&mut Vec::new());
+    engine.take_events(&mut Vec::new());
+    let path = engine.notes().path.iter().filter_map(|passed| engine.name(*passed));
+    path.map(|name| name.to_string()).collect()
+}
+
+/// A packet comes in.
+pub(crate) fn packet(from: kernel::Port, packet: &Packet) -> Step {
+    Step::Packet { from, bytes: packet.bytes() }
+}
+
+/// A datagram.
+pub(crate) fn udp(from: &str, to: &str, payload: &[u8]) -> Packet {
+    let end = |text: &str| text.parse::<SocketAddr>().unwrap();
+    Packet::udp(end(from), end(to), payload)
+}
+
+/// What a shell in the kernel's namespace says to a line.
+pub(crate) fn shell(line: &str) -> Step {
+    let argv = ["sh", "-c", line].map(str::to_owned).to_vec();
+    Step::Command { argv, input: String::new() }
+}
