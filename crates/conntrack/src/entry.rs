@@ -119,6 +119,14 @@ impl Entry {
         self.original.version == 0
     }
 
+    /// Sets the mark; that it changed is an event.
+    pub(crate) fn set_mark(&mut self, mark: u32) {
+        if self.mark != mark {
+            self.mark = mark;
+            self.cache_event(EventMask::MARK);
+        }
+    }
+
     /// Notes the cause of an event, if this connection reports any.
     #[inline]
     pub(crate) fn cache_event(&mut self, events: EventMask) {

@@ -48,6 +48,7 @@ use crate::tuple::{Key, Tuple, Zone};
 use protocols::l4_packet;
 pub(crate) use protocols::{Circumstances, L4Context};
 use room::Pressure;
+use tracked::Last;
 pub use tracked::{Flow, Glimpse, Tracked};
 
 /// Where a packet meets the tracker.
@@ -108,7 +109,7 @@ pub struct Tracker {
     unfinished: Unfinished,
     now: Instant,
     /// The connection that a packet ended last: the packet's rules see it still.
-    ended: Option<(ConnId, Glimpse)>,
+    ended: Option<Last>,
 }
 
 impl Tracker {
@@ -359,7 +360,7 @@ impl Tracker {
                     if direction == Direction::Reply {
                         last.status.set(Status::SEEN_REPLY);
                     }
-                    (id, last)
+                    Last { id, seen: last, counters: self.table.counters(slot) }
                 });
                 self.unlink(slot, now);
                 return Lookup::Done;

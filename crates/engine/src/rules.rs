@@ -8,7 +8,8 @@
 use core::cell::RefCell;
 use core::net::IpAddr;
 
-use stateward_conntrack::{CtState, Flow, Instant, Status, Tracked, Tracker};
+use stateward_conntrack::{Counter, CtState, Flow, Instant, PerDir, Status, Tracked, Tracker};
+use stateward_rules::matches::Match;
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::tried::Tried;
 use stateward_rules::{
@@ -94,8 +95,12 @@ impl Notes {
 
 impl Engine {
     /// Puts rules in force; those of the other family stay, and so does what old and new rules
-    /// share by name.
+    /// share by name. Rules that ask what connections have counted turn `nf_conntrack_acct` on, as
+    /// in the kernel: connections that begin from then on count.
     pub fn set_rules(&mut self, rules: &ValidRuleset) {
+        if asks(rules, |one| matches!(one, Match::Connbytes(_))) {
+            self.tracker.sysctls_mut().acct = true;
+        }
         self.shared.get_mut().adopt(rules);
         *self.rules.of_mut(rules.rules().family) = Some(CompiledRuleset::new(rules));
         self.has_rules = true;
@@ -157,13 +162,13 @@ impl Engine {
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
         let family = frame.layout.family();
-        if table == TableName::Nat && !begins(hook, walker) {
-            return Ok(());
-        }
         let Engine { rules, tracker, network, notes, shared, .. } = self;
         let Some(linear) = rules.of_mut(family).as_mut().filter(|linear| linear.has(table)) else {
             return Ok(());
         };
+        if table == TableName::Nat && !begins(hook, walker) {
+            return Ok(());
+        }
         notes.account.note(|| Station::Asked { hook, table, family });
         let mut around =
             Around { frame, walker, tracker, network, notes, shared, hook, rejected: None };
@@ -197,6 +202,12 @@ impl Engine {
     }
 }
 
+/// Whether a rule has such a match.
+fn asks(rules: &ValidRuleset, wanted: impl Fn(&Match) -> bool) -> bool {
+    let chains = rules.rules().tables.iter().flat_map(|table| &table.chains);
+    chains.flat_map(|chain| &chain.rules).flat_map(|rule| &rule.matches).any(wanted)
+}
+
 /// Whether the nat table is to be asked: by the first packet of a connection, once for each end.
 fn begins(hook: Hook, walker: &mut Walker<'_>) -> bool {
     let bound = match hook {
@@ -216,7 +227,7 @@ fn begins(hook: Hook, walker: &mut Walker<'_>) -> bool {
 struct Around<'a, 'f, 'w> {
     frame: &'a mut Frame<'f>,
     walker: &'a mut Walker<'w>,
-    tracker: &'a Tracker,
+    tracker: &'a mut Tracker,
     network: &'a Network,
     notes: &'a mut Notes,
     shared: &'a RefCell<Shared>,
@@ -279,6 +290,20 @@ impl Context for Around<'_, '_, '_> {
             expires: seen.expires,
             mark: seen.mark,
         })
+    }
+
+    fn counters(&self) -> Option<PerDir<Counter>> {
+        self.tracker.counters(&self.walker.tracked.as_ref()?.flow)
+    }
+
+    fn announcing_helper(&self) -> Option<&'static str> {
+        self.tracker.announcing_helper(&self.walker.tracked.as_ref()?.flow)
+    }
+
+    fn set_connection_mark(&mut self, mark: u32) {
+        if let Some(tracked) = &mut self.walker.tracked {
+            self.tracker.set_mark(&mut tracked.flow, mark);
+        }
     }
 
     fn mark(&self) -> u32 {

@@ -7,7 +7,7 @@
 use core::cell::RefCell;
 use core::net::IpAddr;
 
-use stateward_conntrack::{CtState, Direction, Instant, Status, Tuple};
+use stateward_conntrack::{Counter, CtState, Direction, Instant, PerDir, Status, Tuple};
 use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
 use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
@@ -42,6 +42,16 @@ pub trait Context {
 
     /// Its connection, if it has one.
     fn connection(&self) -> Option<Connection>;
+
+    /// What its connection has counted, this packet included; `None` without one, or if it does
+    /// not count.
+    fn counters(&self) -> Option<PerDir<Counter>>;
+
+    /// The helper of the connection that announced its connection.
+    fn announcing_helper(&self) -> Option<&'static str>;
+
+    /// Changes the mark of its connection, if it has one.
+    fn set_connection_mark(&mut self, mark: u32);
 
     /// Its mark.
     fn mark(&self) -> u32;

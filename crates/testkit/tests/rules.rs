@@ -2,8 +2,8 @@
 //! engine.
 //!
 //! Compared are, packet by packet, every rule that was met as the kernel's TRACE tells it, those of
-//! the host's answers included, and what left; in the end the counters of every rule, as
-//! `iptables-save -c` prints them. A difference prints its seed and both rulesets.
+//! the host's answers included, what left, and what was told of connections; in the end the
+//! connections, and the counters of every rule, as `iptables-save -c` prints them. A difference prints its seed and both rulesets.
 //!
 //! STATEWARD_RULES_SEED (1) and STATEWARD_RULES_ROUNDS (60) choose. Without root or netfilter this
 //! test says so and passes; with STATEWARD_REQUIRE_KERNEL=1 that fails.
@@ -14,6 +14,9 @@
     clippy::unwrap_used,
     reason = "a failure is the test's own"
 )]
+
+#[path = "rules/told.rs"]
+mod told;
 
 use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
@@ -34,11 +37,12 @@ fn saved(text: &str) -> String {
     text.lines().filter(|line| !line.starts_with('#')).map(|line| line.to_owned() + "\n").collect()
 }
 
-/// What one packet did: the rules met, then what left.
+/// What one packet did: the rules met, then what left, and what was told of connections.
 #[derive(PartialEq, Eq, Debug)]
 struct Fate {
     path: Vec<String>,
     out: Vec<String>,
+    events: Vec<String>,
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -72,7 +76,8 @@ fn theirs(observation: &Observation, from: dialogue::Port) -> Fate {
         })
         .collect();
     out.sort();
-    Fate { path: remarks.collect(), out }
+    let events = observation.events.iter().filter_map(told::theirs).collect();
+    Fate { path: remarks.collect(), out, events }
 }
 
 /// Whether what left on this walk was made by the host: not the packet's own walk, nor the only
@@ -118,12 +123,15 @@ fn ours(engine: &mut Engine, step: &dialogue::Step, now: Instant) -> Fate {
     engine.handle_timeout(now);
     engine.take_emitted(&mut emitted);
     emitted.clear();
+    // What time alone has ended is told elsewhere.
+    engine.take_events(&mut Vec::new());
     let mut bytes = step.bytes.clone();
     let outcome = engine.process(&mut Arrival { port, bytes: &mut bytes, now }, From::Wire);
     let path = engine.notes().path.iter().filter_map(|passed| engine.name(*passed));
     let path = path.map(|name| name.to_string()).collect();
     engine.take_emitted(&mut emitted);
-    engine.take_events(&mut Vec::new());
+    let mut events = Vec::new();
+    engine.take_events(&mut events);
     bytes.truncate(outcome.length);
     let name = |id: Option<InterfaceId>| if id == Some(LAN) { "lan0" } else { "wan0" };
     let own = match outcome.verdict {
@@ -136,7 +144,7 @@ fn ours(engine: &mut Engine, step: &dialogue::Step, now: Instant) -> Fate {
     });
     let mut out: Vec<_> = own.chain(others).collect();
     out.sort();
-    Fate { path, out }
+    Fate { path, out, events: events.iter().filter_map(told::ours).collect() }
 }
 
 fn is_fragment(bytes: &[u8]) -> bool {
@@ -191,6 +199,19 @@ fn hold(kernel: &mut Kernel, seed: u64) -> (usize, String) {
             writeln!(report, "  kernel {theirs:?}\n  engine {ours:?}").unwrap();
             break;
         }
+    }
+    let sorted = |mut lines: Vec<String>| {
+        lines.sort();
+        lines
+    };
+    let theirs = sorted(outcome.table.iter().map(told::entry).collect());
+    let ours = sorted(engine.tracker().dump().map(|record| told::record(&record)).collect());
+    if report.is_empty() && theirs != ours {
+        let only = |these: &[String], those: &[String]| {
+            these.iter().filter(|line| !those.contains(line)).cloned().collect::<Vec<_>>()
+        };
+        let (theirs, ours) = (only(&theirs, &ours), only(&ours, &theirs));
+        writeln!(report, "connections\n  kernel {theirs:#?}\n  engine {ours:#?}").unwrap();
     }
     let counted = |family| engine.rules(family).unwrap().counted().save(ShowCounters::Yes);
     for (theirs, family) in [(&outcome.rules4, Family::V4), (&outcome.rules6, Family::V6)] {

@@ -118,6 +118,36 @@ impl<'a> Edit<'a> {
         true
     }
 
+    /// Sets the IPv4 type of service or IPv6 traffic class. False if the header is not there.
+    pub fn set_tos(&mut self, tos: u8) -> bool {
+        match self.layout.family() {
+            Family::V4 => {
+                let Some(header) = Ipv4Header::view_mut(self.bytes) else { return false };
+                let word = |tos| u16::from_be_bytes([header.version_ihl, tos]);
+                let delta = Delta::NONE.u16(word(header.tos), word(tos));
+                header.tos = tos;
+                header.checksum = U16::new(delta.apply(header.checksum.get()));
+            }
+            Family::V6 => {
+                const CLASS: u32 = 0x0ff0_0000;
+                let Some(header) = Ipv6Header::view_mut(self.bytes) else { return false };
+                let others = header.version_class_flow.get() & !CLASS;
+                header.version_class_flow.set(others | u32::from(tos) << 20);
+            }
+        }
+        true
+    }
+
+    /// Rewrites 16 bits of the upper layer, with its checksum. False, and nothing done, if they are
+    /// not there. At an odd offset the checksum becomes wrong, as Linux's does where it sets a
+    /// segment size that stands there.
+    pub fn set_upper(&mut self, within: usize, value: u16) -> bool {
+        let Some(upper) = self.layout.upper() else { return false };
+        let Some(delta) = self.replace(upper.offset + within, value) else { return false };
+        self.adjust_transport(delta, Covers::Payload);
+        true
+    }
+
     /// Takes one from the TTL or hop limit; none, and nothing done, if it is 0 already.
     pub fn decrement_ttl(&mut self) -> Option<u8> {
         let ttl = match self.layout.family() {

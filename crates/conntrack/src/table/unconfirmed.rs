@@ -92,7 +92,7 @@ impl Unconfirmed {
 
     /// Sets the mark.
     pub fn set_mark(&mut self, mark: u32) {
-        self.entry.mark = mark;
+        self.entry.set_mark(mark);
     }
 
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {

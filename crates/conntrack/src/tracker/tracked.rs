@@ -4,10 +4,11 @@
 //! connection that the packet began is its own until [`Tracker::confirm`].
 
 use super::Tracker;
-use crate::entry::ConnId;
+use crate::entry::{ConnId, Flags};
+use crate::event::Counter;
 use crate::expect::Expectation;
 use crate::reason::{DropReason, Reason};
-use crate::status::{CtState, Direction, Status};
+use crate::status::{CtState, Direction, PerDir, Status};
 use crate::table::Unconfirmed;
 use crate::tuple::Tuple;
 
@@ -48,7 +49,7 @@ impl Tracker {
             Flow::None => None,
             Flow::Confirmed(id) => {
                 let Some(entry) = self.table.live(*id) else {
-                    return self.ended.filter(|(ended, _)| ended == id).map(|(_, last)| last);
+                    return self.last_of(*id).map(|last| last.seen);
                 };
                 let [original, reply] = directions.map(|way| self.table.tuple(id.slot, way));
                 let left = self.now.until(entry.deadline()).as_timeout();
@@ -67,6 +68,61 @@ impl Tracker {
             }
         }
     }
+}
+
+/// What rules ask of few connections, and what they change.
+impl Tracker {
+    /// Sets the mark of a packet's connection, if it has one.
+    pub fn set_mark(&mut self, flow: &mut Flow, mark: u32) {
+        match flow {
+            Flow::None => {}
+            Flow::Confirmed(id) => {
+                if let Some(slot) = self.table.slot_of(*id)
+                    && let Some(entry) = self.table.entry_mut(slot)
+                {
+                    entry.set_mark(mark);
+                }
+            }
+            Flow::Unconfirmed(conn) => conn.set_mark(mark),
+        }
+    }
+
+    /// What a packet's connection has counted, the packet included; `None` if it does not count.
+    pub fn counters(&self, flow: &Flow) -> Option<PerDir<Counter>> {
+        match flow {
+            Flow::None => None,
+            Flow::Confirmed(id) => match self.table.slot_of(*id) {
+                Some(slot) => self.table.counters(slot),
+                None => self.last_of(*id)?.counters,
+            },
+            Flow::Unconfirmed(conn) => {
+                conn.entry.flags.has(Flags::ACCOUNTING).then_some(conn.counters)
+            }
+        }
+    }
+
+    /// The helper of the connection that announced a packet's connection.
+    pub fn announcing_helper(&self, flow: &Flow) -> Option<&'static str> {
+        let extra = match flow {
+            Flow::None => None,
+            Flow::Confirmed(id) => self.table.extra_of(self.table.live(*id)?),
+            Flow::Unconfirmed(conn) => conn.extra.as_deref(),
+        };
+        let (master, _) = extra?.master?;
+        self.table.extra_of(self.table.live(master)?)?.helper
+    }
+
+    /// The connection that a packet ended last, if that is the one.
+    fn last_of(&self, id: ConnId) -> Option<&Last> {
+        self.ended.as_ref().filter(|last| last.id == id)
+    }
+}
+
+/// A connection that a packet has ended, as the packet's rules see it still.
+pub(super) struct Last {
+    pub(super) id: ConnId,
+    pub(super) seen: Glimpse,
+    pub(super) counters: Option<PerDir<Counter>>,
 }
 
 /// What the tracker made of a packet.

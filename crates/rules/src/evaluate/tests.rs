@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
-use stateward_conntrack::{CtState, Instant};
+use stateward_conntrack::{Counter, CtState, Direction, Instant, PerDir, Status, Tuple, Zone};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Packet, compose};
 
@@ -27,6 +27,11 @@ pub(crate) struct Alone {
     logged: Vec<String>,
     rejected: usize,
     shared: Rc<RefCell<Shared>>,
+    connection: Option<Connection>,
+    /// What the connection has counted.
+    pub(crate) counters: Option<PerDir<Counter>>,
+    /// Whose helper announced the connection.
+    pub(crate) announcing_helper: Option<&'static str>,
 }
 
 impl Alone {
@@ -44,12 +49,29 @@ impl Alone {
             logged,
             rejected: 0,
             shared: Rc::default(),
+            connection: None,
+            counters: None,
+            announcing_helper: None,
         }
     }
 
     /// The same packet so many seconds after the epoch.
     pub(crate) fn at(self, second: u64) -> Self {
         Self { now: Instant::from_secs(second), ..self }
+    }
+
+    /// Gives it a connection of this mark.
+    pub(crate) fn connect(&mut self, mark: u32) {
+        let Some(packet) = self.packet() else { return };
+        let original = Tuple::of(&packet, Zone::DEFAULT).unwrap();
+        let reply = original.inverse().unwrap();
+        let (direction, status) = (Direction::Original, Status::default());
+        self.connection = Some(Connection { direction, status, original, reply, expires: 0, mark });
+    }
+
+    /// The mark of its connection, and its own.
+    pub(crate) fn marks(&mut self) -> (Option<u32>, &mut u32) {
+        (self.connection.map(|connection| connection.mark), &mut self.mark)
     }
 
     pub(crate) fn udp(port: u16) -> Self {
@@ -91,6 +113,11 @@ impl Alone {
         }
         self.bytes[1] = tos;
         self.sum_up();
+    }
+
+    /// All of it.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Makes the first bytes behind the addresses true again.
@@ -152,7 +179,18 @@ impl Context for Alone {
         self.state
     }
     fn connection(&self) -> Option<Connection> {
-        None
+        self.connection
+    }
+    fn counters(&self) -> Option<PerDir<Counter>> {
+        self.counters
+    }
+    fn announcing_helper(&self) -> Option<&'static str> {
+        self.announcing_helper
+    }
+    fn set_connection_mark(&mut self, mark: u32) {
+        if let Some(connection) = &mut self.connection {
+            connection.mark = mark;
+        }
     }
     fn mark(&self) -> u32 {
         self.mark
@@ -228,6 +266,16 @@ pub(crate) fn verdict(rule: &str, packet: &mut Alone) -> ChainVerdict {
     let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
     let mut linear = CompiledRuleset::new(&rules.unwrap());
     linear.ask(TableName::Filter, Hook::Forward, packet).verdict
+}
+
+/// What a packet has become by a rule of mangle's FORWARD, of which everything behind `-A FORWARD`
+/// is given; `None` if it ends there.
+pub(crate) fn mangled(rule: &str, packet: &mut Alone) -> Option<Vec<u8>> {
+    let text = format!("*mangle\n-A FORWARD {rule}\nCOMMIT\n");
+    let family = packet.packet().unwrap().family();
+    let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
+    let said = Linear::new(&rules.unwrap()).ask(TableName::Mangle, Hook::Forward, packet);
+    (said.verdict == ChainVerdict::Accept).then(|| packet.bytes.clone())
 }
 
 /// [`met`] for packets one after the other.

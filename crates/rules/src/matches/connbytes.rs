@@ -1,9 +1,12 @@
 //! `-m connbytes`: how many packets or bytes a connection has had, or how long its packets are.
 
+use stateward_conntrack::{Counter, Direction, PerDir};
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::rule::Test;
 use crate::save::Save;
@@ -114,4 +117,57 @@ fn amount(given: &Given<'_>) -> Result<(u64, u64), Refusal> {
     }
 }
 
-impl Matching for Connbytes {}
+impl Matching for Connbytes {
+    /// A connection that does not count, and none at all, passes neither way.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let Some(counters) = view.context.counters() else { return Ok(false) };
+        let Counter { packets, bytes } = self.side.of(counters);
+        let found = match self.mode {
+            Mode::Packets => packets,
+            Mode::Bytes => bytes,
+            Mode::Average => bytes.checked_div(packets).unwrap_or(0),
+        };
+        let (least, most) = self.amount.value;
+        Ok(self.amount.passes((least..=most).contains(&found)))
+    }
+}
+
+impl Side {
+    fn of(self, counters: PerDir<Counter>) -> Counter {
+        let (original, reply) = (counters[Direction::Original], counters[Direction::Reply]);
+        match self {
+            Self::Original => original,
+            Self::Reply => reply,
+            Self::Both => Counter {
+                packets: original.packets.wrapping_add(reply.packets),
+                bytes: original.bytes.wrapping_add(reply.bytes),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::tests::{Alone, met};
+
+    #[test]
+    fn packets_bytes_and_their_average() {
+        let mut packet = Alone::udp(53);
+        let asks = |range: &str, side: &str, mode: &str, packet: &mut Alone| {
+            let sides = format!("--connbytes-dir {side} --connbytes-mode {mode}");
+            met(&format!("-m connbytes {range} {sides}"), packet).unwrap()
+        };
+        assert!(!asks("--connbytes 0:", "both", "bytes", &mut packet));
+        let counter = |packets, bytes| Counter { packets, bytes };
+        packet.counters = Some(PerDir([counter(3, 301), counter(1, 1000)]));
+        assert!(asks("--connbytes 3:3", "original", "packets", &mut packet));
+        assert!(asks("--connbytes 1301", "both", "bytes", &mut packet));
+        assert!(!asks("--connbytes 1302", "both", "bytes", &mut packet));
+        assert!(asks("--connbytes 100:100", "original", "avgpkt", &mut packet));
+        assert!(asks("! --connbytes 0:999", "reply", "bytes", &mut packet));
+        assert!(!asks("! --connbytes 0:1000", "reply", "bytes", &mut packet));
+        packet.counters = Some(PerDir::default());
+        assert!(asks("--connbytes 0:0", "reply", "avgpkt", &mut packet));
+    }
+}

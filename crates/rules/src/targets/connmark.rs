@@ -2,10 +2,12 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Extension, Place};
 use crate::option::{Given, Masked, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
+use crate::ruleset::Hook;
 use crate::save::Save;
 
 /// What is done, and then shifted.
@@ -139,4 +141,74 @@ impl Extension for Connmark {
     }
 }
 
-impl Acting for Connmark {}
+impl Acting for Connmark {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        let Some(connection) = context.connection() else { return Action::Continue };
+        let (of_connection, of_packet) = (connection.mark, context.mark());
+        let Masked { value, mask } = self.connection;
+        match self.work {
+            Work::Set => {
+                context.set_connection_mark(self.shift.of((of_connection & !mask) ^ value));
+            }
+            Work::Save => {
+                let moved = self.shift.of(of_packet & self.packet);
+                context.set_connection_mark((of_connection & !mask) ^ moved);
+            }
+            Work::Restore => {
+                let moved = self.shift.of(of_connection & mask);
+                context.set_mark((of_packet & !self.packet) ^ moved);
+            }
+        }
+        Action::Continue
+    }
+}
+
+impl Shift {
+    fn of(self, mark: u32) -> u32 {
+        match self {
+            Self::Left(bits) => mark.checked_shl(bits.into()).unwrap_or(0),
+            Self::Right(bits) => mark.checked_shr(bits.into()).unwrap_or(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::evaluate::tests::{Alone, mangled};
+
+    /// The marks of the connection and the packet after a rule, which were 0xf0 and 0x0f.
+    fn after(rule: &str) -> (u32, u32) {
+        let mut packet = Alone::udp(53);
+        packet.connect(0xf0);
+        *packet.marks().1 = 0x0f;
+        assert!(mangled(&format!("-j CONNMARK {rule}"), &mut packet).is_some());
+        let (connection, packet) = packet.marks();
+        (connection.unwrap(), *packet)
+    }
+
+    #[test]
+    fn marks_are_set_saved_and_restored() {
+        assert_eq!(after("--set-xmark 0x11/0x30"), (0xd1, 0x0f));
+        assert_eq!(after("--set-mark 0x11/0x30"), (0xd1, 0x0f));
+        assert_eq!(after("--and-mark 0x30"), (0x30, 0x0f));
+        assert_eq!(after("--save-mark"), (0x0f, 0x0f));
+        assert_eq!(after("--restore-mark"), (0xf0, 0xf0));
+        // Bits outside of the mask are turned over where the copy has some.
+        assert_eq!(after("--save-mark --nfmask 0x0c --ctmask 0x30"), (0xcc, 0x0f));
+        assert_eq!(after("--restore-mark --nfmask 0x03 --ctmask 0x30"), (0xf0, 0x3c));
+    }
+
+    #[test]
+    fn what_is_copied_is_shifted_and_what_is_set_is_shifted_whole() {
+        assert_eq!(after("--set-xmark 0x1/0xff --left-shift-mark 4"), (0x10, 0x0f));
+        assert_eq!(after("--save-mark --left-shift-mark 31"), (0x8000_0000, 0x0f));
+        assert_eq!(after("--restore-mark --mask 0xff --right-shift-mark 4"), (0xf0, 0x0f));
+    }
+
+    #[test]
+    fn without_a_connection_nothing_is_done() {
+        let mut packet = Alone::udp(53);
+        assert!(mangled("-j CONNMARK --restore-mark", &mut packet).is_some());
+        assert_eq!(packet.marks(), (None, &mut 0));
+    }
+}

@@ -2,12 +2,13 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension};
 use crate::matches::dscp::class;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
-use crate::ruleset::TableName;
+use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
 
 /// `--set-dscp VALUE` or `--set-dscp-class NAME`.
@@ -60,4 +61,32 @@ impl Extension for Dscp {
     }
 }
 
-impl Acting for Dscp {}
+impl Acting for Dscp {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        const CONGESTION: u8 = 0x03;
+        if let Some(now) = context.packet().map(|packet| packet.tos()) {
+            context.edit().set_tos(now & CONGESTION | self.value << 2);
+        }
+        Action::Continue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_wire::Packet;
+
+    use crate::evaluate::tests::{Alone, mangled};
+    use crate::extension::BOTH;
+
+    #[test]
+    fn the_lower_two_bits_stay() {
+        for family in BOTH {
+            for before in [0x02, 0xff] {
+                let mut packet = Alone::udp_of(*family, 53);
+                packet.set_tos(before);
+                let bytes = mangled("-j DSCP --set-dscp-class EF", &mut packet).unwrap();
+                assert_eq!(Packet::parse(&bytes).unwrap().tos(), 0xb8 | before & 3);
+            }
+        }
+    }
+}

@@ -2,12 +2,13 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension};
 use crate::matches::tos::{Bits, bits};
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
-use crate::ruleset::TableName;
+use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
 
 /// One of four ways to write it.
@@ -70,4 +71,39 @@ impl Extension for Tos {
     }
 }
 
-impl Acting for Tos {}
+impl Acting for Tos {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        let Bits { value, mask } = self.set;
+        if let Some(now) = context.packet().map(|packet| packet.tos()) {
+            context.edit().set_tos((now & !mask) ^ value);
+        }
+        Action::Continue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stateward_wire::Packet;
+
+    use crate::evaluate::tests::{Alone, mangled};
+    use crate::extension::BOTH;
+
+    #[test]
+    fn bits_are_set_cleared_and_turned_over() {
+        for family in BOTH {
+            let after = |rule: &str| {
+                let mut packet = Alone::udp_of(*family, 53);
+                packet.set_tos(0x5a);
+                let bytes = mangled(&format!("-j TOS {rule}"), &mut packet).unwrap();
+                // The header's checksum is good still.
+                Packet::parse(&bytes).unwrap().tos()
+            };
+            assert_eq!(after("--set-tos 0x10/0xff"), 0x10);
+            // A name leaves the two highest bits alone.
+            assert_eq!(after("--set-tos Minimize-Delay"), 0x50);
+            assert_eq!(after("--and-tos 0x0f"), 0x0a);
+            assert_eq!(after("--or-tos 0x05"), 0x5f);
+            assert_eq!(after("--xor-tos 0xff"), 0xa5);
+        }
+    }
+}

@@ -10,6 +10,7 @@ use crate::dialogue::Random;
 pub(super) const ALL: &[(&str, Draw)] = &[
     ("addrtype", addrtype),
     ("ah", transport::ah),
+    ("connbytes", connbytes),
     ("connmark", connmark),
     ("conntrack", conntrack),
     ("dccp", transport::dccp),
@@ -20,6 +21,7 @@ pub(super) const ALL: &[(&str, Draw)] = &[
     ("eui64", ipv6::eui64),
     ("frag", ipv6::frag),
     ("hbh", ipv6::hbh),
+    ("helper", helper),
     ("hl", hop_limit),
     ("icmp", icmp),
     ("icmp6", icmp6),
@@ -60,6 +62,14 @@ fn addrtype(random: &mut Random, place: &Place) -> Option<String> {
     Some(format!("-m addrtype {not}--{side}-type {kind}{device}"))
 }
 
+fn connbytes(random: &mut Random, _: &Place) -> Option<String> {
+    let range = random.pick(["1:1", "2:", "40:200", "0:5", "100", "1:3", "0"]);
+    let side = random.pick(["original", "reply", "both"]);
+    let mode = random.pick(["packets", "bytes", "avgpkt"]);
+    let options = format!("--connbytes-mode {mode} --connbytes-dir {side}");
+    Some(format!("-m connbytes {}--connbytes {range} {options}", not(random)))
+}
+
 fn connmark(random: &mut Random, _: &Place) -> Option<String> {
     Some(format!("-m connmark {}--mark {:#x}/0x3", not(random), random.below(2)))
 }
@@ -75,6 +85,10 @@ fn conntrack(random: &mut Random, _: &Place) -> Option<String> {
         2 => format!("-m conntrack --ctdir {}", random.pick(["ORIGINAL", "REPLY"])),
         _ => format!("-m conntrack {not}--ctproto {}", random.pick([6, 17, 1, 58, 132])),
     })
+}
+
+fn helper(random: &mut Random, _: &Place) -> Option<String> {
+    Some(format!("-m helper {}--helper {}", not(random), random.pick(["ftp", "\"\""])))
 }
 
 /// `ttl`, and `hl` of IPv6.

@@ -8,14 +8,18 @@ pub(super) const ALL: &[(&str, Draw)] = &[
     ("", nothing),
     ("ACCEPT", accept),
     ("ACCEPT", accept),
+    ("CONNMARK", connmark),
     ("CT", ct),
     ("DROP", drop),
+    ("DSCP", dscp),
+    ("ECN", ecn),
     ("HL", hop_limit),
     ("MARK", mark),
     ("MARK", mark),
     ("NOTRACK", notrack),
     ("REJECT", reject),
     ("RETURN", back),
+    ("TOS", tos),
     ("TTL", hop_limit),
 ];
 
@@ -37,12 +41,44 @@ fn back(_: &mut Random, _: &Place) -> Option<String> {
     Some("-j RETURN".to_owned())
 }
 
+fn connmark(random: &mut Random, _: &Place) -> Option<String> {
+    let (value, mask) = (random.below(16), random.below(256));
+    let shift = match random.below(6) {
+        0 => format!(" --left-shift-mark {}", random.below(32)),
+        1 => format!(" --right-shift-mark {}", random.below(5)),
+        _ => String::new(),
+    };
+    let work = match random.below(4) {
+        0 => format!("set-xmark {value:#x}/{mask:#x}"),
+        1 => format!("save-mark --nfmask {mask:#x} --ctmask {value:#x}"),
+        2 => format!("restore-mark --nfmask {mask:#x} --ctmask {value:#x}"),
+        _ => random.pick(["save-mark", "restore-mark"]).to_owned(),
+    };
+    Some(format!("-j CONNMARK --{work}{shift}"))
+}
+
 fn ct(_: &mut Random, place: &Place) -> Option<String> {
     (place.table == "raw").then(|| "-j CT --notrack".to_owned())
 }
 
 fn drop(_: &mut Random, _: &Place) -> Option<String> {
     Some("-j DROP".to_owned())
+}
+
+fn dscp(random: &mut Random, place: &Place) -> Option<String> {
+    (place.table == "mangle").then(|| format!("-j DSCP --set-dscp {}", random.below(64)))
+}
+
+/// Of IPv4 only.
+fn ecn(random: &mut Random, place: &Place) -> Option<String> {
+    if place.table != "mangle" || place.either(false, true) {
+        return None;
+    }
+    if place.protocol == Some("tcp") && random.chance(70) {
+        let what = random.pick(["remove", "cwr 0", "cwr 1", "ece 0", "ece 1 --ecn-tcp-cwr 1"]);
+        return Some(format!("-j ECN --ecn-tcp-{what}"));
+    }
+    Some(format!("-j ECN --ecn-ip-ect {}", random.below(4)))
 }
 
 /// `TTL`, and `HL` of IPv6.
@@ -72,4 +108,9 @@ fn reject(random: &mut Random, place: &Place) -> Option<String> {
         ["icmp6-adm-prohibited", "icmp6-policy-fail", "icmp6-port-unreachable"],
     ));
     Some(format!("-j REJECT --reject-with {with}"))
+}
+
+fn tos(random: &mut Random, place: &Place) -> Option<String> {
+    let (value, mask) = (random.below(256), random.below(256));
+    (place.table == "mangle").then(|| format!("-j TOS --set-tos {value}/{mask}"))
 }
