@@ -109,9 +109,10 @@ impl TcpTrack {
         zerocopy::transmute_mut!(state)
     }
 
-    /// Somebody in the middle has reset the connection.
-    pub(crate) fn close(state: &mut L4State) {
-        TcpTrack::of_mut(state).state = TcpState::Close as u8;
+    /// Somebody in the middle has reset the connection. False if that was known already.
+    pub(crate) fn close(state: &mut L4State) -> bool {
+        let closed = TcpState::Close as u8;
+        core::mem::replace(&mut TcpTrack::of_mut(state).state, closed) != closed
     }
 
     pub(crate) fn info(&self, with_sides: bool) -> TcpInfo {

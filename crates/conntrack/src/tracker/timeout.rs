@@ -53,10 +53,9 @@ impl Tracker {
             return;
         }
         let Some(entry) = self.table.entry_mut(id.slot) else { return };
-        if entry.original.protocol != protocol::TCP {
+        if entry.original.protocol != protocol::TCP || !TcpTrack::close(&mut entry.l4) {
             return;
         }
-        TcpTrack::close(&mut entry.l4);
         entry.cache_event(EventMask::PROTOINFO);
         self.table.set_deadline(id.slot, self.now + Span::secs(self.sysctls.tcp.close));
     }

@@ -198,3 +198,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_type_of_service_is_set_and_nothing_else() {
+    for v6 in [false, true] {
+        for before in packets(v6) {
+            let mut bytes = before.clone();
+            for tos in [0xff, 0x10, 0] {
+                assert!(edit(&mut bytes).set_tos(tos));
+                // The IPv4 header's checksum is right.
+                assert_eq!(Packet::parse(&bytes).unwrap().tos(), tos);
+            }
+            assert_eq!(bytes, before);
+        }
+    }
+}
+
+#[test]
+fn what_is_set_in_the_upper_layer_is_summed() {
+    for v6 in [false, true] {
+        let mut bytes = packets(v6).remove(0);
+        assert!(edit(&mut bytes).set_upper(12, 0x60c2));
+        assert_eq!(verdict(&bytes), Verification::Good);
+        let beyond = bytes.len();
+        assert!(!edit(&mut bytes).set_upper(beyond, 0));
+    }
+}
