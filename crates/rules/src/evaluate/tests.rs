@@ -274,7 +274,7 @@ pub(crate) fn mangled(rule: &str, packet: &mut Alone) -> Option<Vec<u8>> {
     let text = format!("*mangle\n-A FORWARD {rule}\nCOMMIT\n");
     let family = packet.packet().unwrap().family();
     let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
-    let said = Linear::new(&rules.unwrap()).ask(TableName::Mangle, Hook::Forward, packet);
+    let said = CompiledRuleset::new(&rules.unwrap()).ask(TableName::Mangle, Hook::Forward, packet);
     (said.verdict == ChainVerdict::Accept).then(|| packet.bytes.clone())
 }
 
