@@ -5,17 +5,17 @@ use stateward_conntrack::{Event, L4Key, Record, Tuple};
 use testkit::kernel::{self, Entry};
 
 /// What the kernel told.
-pub fn theirs(event: &kernel::Event) -> Option<String> {
+pub(crate) fn theirs(event: &kernel::Event) -> Option<String> {
     Some(format!("{} {}", event.name(), entry(event.connection()?)))
 }
 
 /// What the engine told.
-pub fn ours(event: &Event) -> Option<String> {
+pub(crate) fn ours(event: &Event) -> Option<String> {
     Some(format!("{} {}", event.name(), record(event.connection()?)))
 }
 
 /// A connection of the kernel's.
-pub fn entry(entry: &Entry) -> String {
+pub(crate) fn entry(entry: &Entry) -> String {
     let tuple = |tuple: &Option<kernel::Tuple>| {
         tuple.map(|tuple| {
             let key = match tuple.key {
@@ -34,7 +34,7 @@ pub fn entry(entry: &Entry) -> String {
 }
 
 /// A connection of the engine's.
-pub fn record(record: &Record) -> String {
+pub(crate) fn record(record: &Record) -> String {
     let tuple = |tuple: &Tuple| {
         let key = match tuple.l4() {
             L4Key::Ports { source, destination } => format!("{source}>{destination}"),
