@@ -5,6 +5,8 @@
 #[allow(unreachable_pub, reason = "written as the module of a library")]
 mod bench;
 mod error;
+mod explain;
+mod machine;
 mod output;
 mod progress;
 mod replay;
@@ -30,6 +32,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Replay(Box<replay::ReplayArgs>),
+    Explain(Box<explain::ExplainArgs>),
     Rules(rules::RulesArgs),
     Bench(bench::BenchArgs),
     /// Print a script that completes commands and options in a shell
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Replay(args) => replay::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Rules(args) => rules::run(&args),
         Command::Bench(args) => Ok(bench::run(&args, &mut io::stdout().lock())?),
         Command::Completions { shell } => print(&completions(shell)),

@@ -6,32 +6,36 @@ use std::io::{self, Write};
 
 use stateward_conntrack::text::{DumpLine, ExpectLine, ExpectProcLine, Output, ProcLine};
 use stateward_replay::capture::Capture;
-use stateward_replay::config::Config;
+use stateward_replay::explain::{Detail, Explaining, Explanations, Others};
 use stateward_replay::leaving::Leaving;
-use stateward_replay::machine::{self, Machine};
 use stateward_replay::run::{Input, Meanwhile, Replay, Sink, Step};
 use stateward_replay::summary::Summary;
-use stateward_replay::text::{Grouped, Lines, Report, Wanted};
+use stateward_replay::text::{Colour, Grouped, Lines, Report, Wanted};
 use stateward_replay::trace::{End, JsonLines};
 use stateward_rules::ShowCounters;
 use stateward_wire::Family;
 
-pub(crate) use self::args::ReplayArgs;
-use self::args::{Format, Source};
+use self::args::Source;
+pub(crate) use self::args::{Format, ReplayArgs};
 use crate::error::Failure;
+use crate::machine::Described;
 use crate::output;
 use crate::progress::Progress;
-use crate::rules;
 
 /// Replays.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
-    let machine = machine(args)?;
+    let Described { machine, files } = args.machine.describe()?;
     let sources = args.sources();
     let inputs = open(&sources)?;
-    let mut replay = Replay::new(machine, inputs, !args.host.is_empty()).map_err(|name| {
-        let hint = "the interfaces of the machine stand in the configuration".to_owned();
-        Failure::usage(format!("--in: the machine has no interface `{name}`"), Some(hint))
-    })?;
+    let mut replay =
+        Replay::new(machine, inputs, args.machine.has_addresses()).map_err(|name| {
+            let hint = "the interfaces of the machine stand in the configuration".to_owned();
+            Failure::usage(format!("--in: the machine has no interface `{name}`"), Some(hint))
+        })?;
+    if !args.explain.is_empty() {
+        let packets = args.explain.iter().cloned().collect();
+        replay.explain(Explaining { packets, files });
+    }
     let mut progress = Progress::new(sources.iter().map(|source| source.file), args.is_silent());
     let mut leaving = leaving(args)?;
     let out = match args.write.as_deref() {
@@ -57,49 +61,20 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
 }
 
 /// Whether some rules could not be evaluated for packets that met them.
-fn not_evaluated(summary: &Summary) -> Result<(), Failure> {
+pub(crate) fn not_evaluated(summary: &Summary) -> Result<(), Failure> {
     let names: Vec<_> = summary.not_evaluated.sorted().iter().map(|(name, _)| *name).collect();
     match summary.not_evaluated_packets {
         0 => Ok(()),
+        1 => Err(Failure::no(format!(
+            "a packet met rules that are not evaluated: {}",
+            names.join(", ")
+        ))),
         count => Err(Failure::no(format!(
             "{} packets met rules that are not evaluated: {}",
             Grouped(count),
             names.join(", ")
         ))),
     }
-}
-
-/// The machine that the arguments describe.
-fn machine(args: &ReplayArgs) -> Result<Machine, Failure> {
-    let own = args.host.iter().copied();
-    let mut rules = [args.rules.clone(), args.rules6.clone()];
-    let mut machine = match &args.config {
-        None => Machine::transparent(own),
-        Some(file) => {
-            let config = Config::load(file)?;
-            if !config.interfaces.is_empty() && !args.host.is_empty() {
-                let hint = "its addresses are those of its interfaces".to_owned();
-                let message = format!("--host: {} describes the machine", file.display());
-                return Err(Failure::usage(message, Some(hint)));
-            }
-            let machine = Machine::from_config(&config, own)?;
-            let [v4, v6] = rules;
-            rules = [v4.or(config.rules), v6.or(config.rules6)];
-            machine
-        }
-    };
-    for (file, family) in rules.iter().zip([Family::V4, Family::V6]) {
-        if let Some(file) = file {
-            machine.rules.push(rules::to_run(file, family)?);
-        }
-    }
-    for assignment in &args.sysctl {
-        machine.set(&assignment.name, &assignment.value).map_err(|error| {
-            let message = format!("--sysctl {}: {error}", assignment.name);
-            Failure::usage(message, machine::hint(&assignment.name, error))
-        })?;
-    }
-    Ok(machine)
 }
 
 fn open(sources: &[Source<'_>]) -> Result<Vec<Input>, Failure> {
@@ -127,15 +102,21 @@ fn text(
     progress: &mut Progress,
 ) -> io::Result<()> {
     let wanted = args.wanted();
-    let mut lines = Lines::new(out, wanted, output::colour(args.color));
-    if wanted == Wanted::NOTHING && leaving.is_none() {
+    let colour = output::colour(args.color);
+    let explains = !args.explain.is_empty();
+    let mut lines = Lines::new(out, wanted, colour);
+    if explains {
+        let mut sink = Told { lines, explained: Vec::new(), colour, begun: false };
+        follow(replay, &mut Both { first: &mut sink, leaving }, progress)?;
+        lines = sink.lines;
+    } else if wanted == Wanted::NOTHING && leaving.is_none() {
         count(replay, progress);
     } else {
         follow(replay, &mut Both { first: &mut lines, leaving }, progress)?;
     }
     progress.finish();
     let out = lines.get_mut();
-    let mut sections = Sections { out, begun: wanted != Wanted::NOTHING };
+    let mut sections = Sections { out, begun: explains || wanted != Wanted::NOTHING };
     if args.table {
         table(replay, &mut sections.next())?;
     }
@@ -207,6 +188,36 @@ impl Sink for Both<'_> {
     fn meanwhile(&mut self, meanwhile: &Meanwhile<'_>) -> io::Result<()> {
         self.first.meanwhile(meanwhile)?;
         self.leaving.as_mut().map_or(Ok(()), |leaving| leaving.meanwhile(meanwhile))
+    }
+}
+
+/// The lines, and the explanation of each packet that is to have one behind its own.
+struct Told {
+    lines: Lines<Box<dyn Write>>,
+    explained: Vec<u8>,
+    colour: Colour,
+    begun: bool,
+}
+
+impl Sink for Told {
+    fn packet(&mut self, step: &Step<'_>) -> io::Result<()> {
+        let Self { lines, explained, colour, begun } = self;
+        lines.packet(step)?;
+        if step.explained.is_none() {
+            return Ok(());
+        }
+        explained.clear();
+        if std::mem::replace(begun, true) {
+            explained.push(b'\n');
+        }
+        writeln!(explained, "packet {}", step.number)?;
+        let (detail, others) = (Detail::Rules, Others::Silent);
+        Explanations::new(&mut *explained, detail, others, *colour).packet(step)?;
+        lines.get_mut().write_all(explained)
+    }
+
+    fn meanwhile(&mut self, meanwhile: &Meanwhile<'_>) -> io::Result<()> {
+        self.lines.meanwhile(meanwhile)
     }
 }
 

@@ -116,6 +116,13 @@ impl Entrance {
         self.interfaces.get(usize::from(id.0)).map_or(UNNAMED, |known| &known.name)
     }
 
+    /// Whether a packet can come in by what is called so; `local` is the machine itself.
+    pub fn takes(&self, name: &str) -> bool {
+        self.routing == Routing::Off
+            || [LOCAL, LOOPBACK.0].contains(&name)
+            || self.positions.contains_key(name)
+    }
+
     /// Where a packet enters, by name.
     pub fn port_name(&self, port: Port) -> &str {
         match port {

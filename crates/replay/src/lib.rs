@@ -11,7 +11,8 @@
 //!   input;
 //! - [`numbering`]: the connections' numbers;
 //! - [`text`] and [`trace`]: what came of it for people and for programs, [`describe`]: one packet,
-//!   one line, in tcpdump's manner;
+//!   one line, in tcpdump's manner; [`explain`]: one packet's way in full;
+//! - [`typed`]: packets that no capture holds, as people type them;
 //! - [`summary`]: the numbers of all of it;
 //! - [`leaving`] and [`mod@write`]: pcapng of what left the machine.
 //!
@@ -23,6 +24,7 @@ pub mod capture;
 pub mod config;
 pub mod describe;
 pub mod entrance;
+pub mod explain;
 pub mod leaving;
 pub mod machine;
 pub mod merge;
@@ -32,6 +34,7 @@ pub mod sighting;
 pub mod summary;
 pub mod text;
 pub mod trace;
+pub mod typed;
 pub mod write;
 
 #[cfg(test)]

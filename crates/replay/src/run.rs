@@ -12,11 +12,13 @@
 //! Memory is bounded by the table's, whatever the captures' length.
 
 mod gate;
+mod typed;
 
 use std::fmt;
 use std::io;
 
 use stateward_conntrack::{ConnId, Event, EventKind, Instant, Record, Subject};
+use stateward_engine::account::Keep;
 use stateward_engine::rules::{Notes, Passed};
 use stateward_engine::{
     Arrival, BURST, By, Emitted, Engine, From as Origin, InterfaceId, Outcome, Port, Verdict,
@@ -27,6 +29,7 @@ use stateward_rules::StepName;
 use self::gate::{Arriving, Gate};
 use crate::capture::{Capture, CaptureError, Captured};
 use crate::entrance::{Entrance, Entry};
+use crate::explain::{Explained, Explaining};
 use crate::machine::Machine;
 use crate::merge::Merge;
 use crate::numbering::Numbering;
@@ -84,6 +87,8 @@ pub struct Step<'a> {
     pub events: &'a [Told],
     /// What rules said of it, if there are any.
     pub ruled: Option<Ruled<'a>>,
+    /// Its way in full, if that was asked for.
+    pub explained: Option<Explained<'a>>,
 }
 
 /// What rules said of a packet.
@@ -201,6 +206,10 @@ pub struct Replay {
     merge: Merge,
     gate: Gate,
     core: Core,
+    explaining: Option<Explaining>,
+    named: typed::Named,
+    /// The interface of typed packets that name none.
+    given: Option<String>,
 }
 
 /// The engine, the numbers of its connections, and buffers that every packet uses again.
@@ -227,7 +236,14 @@ impl Replay {
         let entrance = Entrance::new(network, &given, own)?;
         let gate = Gate::new(entrance, &given, network.routing());
         let merge = Merge::new(inputs.into_iter().map(|input| input.capture).collect());
-        Ok(Self { merge, gate, core: Core::new(machine.engine()) })
+        let core = Core::new(machine.engine());
+        let (explaining, named, given) = (None, typed::Named::default(), None);
+        Ok(Self { merge, gate, core, explaining, named, given })
+    }
+
+    /// Has packets explained: their [`Step`] holds all of their way.
+    pub fn explain(&mut self, explaining: Explaining) {
+        self.explaining = Some(explaining);
     }
 
     /// Whether connections that begin from now on report events. They should when packets are
@@ -241,40 +257,13 @@ impl Replay {
     /// # Errors
     /// Those of the sink.
     pub fn step(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
-        let Self { merge, gate, core } = self;
+        let Self { merge, gate, core, explaining, .. } = self;
         let more = merge.advance();
         gate.summary.backwards = merge.backwards().sum();
         let Some(arriving) = gate.next(merge, &core.engine).filter(|_| more) else {
             return Ok(false);
         };
-        let Arriving { captured, now, entry, .. } = arriving;
-        core.let_time_pass(gate, now, sink)?;
-        let mut connection = None;
-        let mut own = None;
-        let fate = match gate.turned_away(&arriving) {
-            Some(fate) => fate,
-            None => {
-                let outcome = core.walk(&arriving);
-                gate.summary.walked(&outcome, &core.engine);
-                connection = core.number(&outcome);
-                core.drain(connection);
-                own = left(&outcome).map(|dev| (dev, without_padding(&core.bytes, &outcome)));
-                gate.note(Some(&entry), own, &core.emitted, now);
-                Fate::Walked(outcome)
-            }
-        };
-        sink.packet(&Step {
-            number: gate.summary.packets,
-            captured,
-            capture: arriving.capture,
-            port: entry.port,
-            interface: gate.shown(&entry, fate),
-            fate,
-            connection,
-            out: Out { own, emitted: &core.emitted, names: &gate.entrance },
-            events: &core.told,
-            ruled: matches!(fate, Fate::Walked(_)).then(|| core.ruled()).flatten(),
-        })?;
+        arrive((gate, core), explaining.as_ref(), &arriving, sink)?;
         Ok(true)
     }
 
@@ -282,7 +271,7 @@ impl Replay {
     /// more.
     pub fn burst(&mut self) -> bool {
         let more = self.gather();
-        let Self { merge, gate, core } = self;
+        let Self { merge, gate, core, .. } = self;
         let Core { engine, bytes, burst, emitted, events, .. } = core;
         let mut arrivals = Vec::with_capacity(burst.len());
         let mut rest = bytes.as_mut_slice();
@@ -316,7 +305,7 @@ impl Replay {
     /// Fills a burst; false at the captures' end. While sightings are to be expected a burst is one
     /// packet: whether the next one is a sighting shows when that is through.
     fn gather(&mut self) -> bool {
-        let Self { merge, gate, core } = self;
+        let Self { merge, gate, core, .. } = self;
         core.bytes.clear();
         core.burst.clear();
         while core.burst.len() < BURST {
@@ -380,6 +369,51 @@ impl Replay {
     pub fn into_errors(self) -> Vec<CaptureError> {
         self.merge.into_errors()
     }
+}
+
+/// A packet has come to the gate.
+fn arrive(
+    (gate, core): (&mut Gate, &mut Core),
+    explaining: Option<&Explaining>,
+    arriving: &Arriving<'_>,
+    sink: &mut dyn Sink,
+) -> io::Result<()> {
+    let &Arriving { captured, now, entry, .. } = arriving;
+    let number = gate.summary.packets;
+    let explaining = explaining.map(|all| (all, all.packets.has(number)));
+    if let Some((_, wanted)) = explaining {
+        core.engine.set_explaining(if wanted { Keep::Everything } else { Keep::Nothing });
+    }
+    core.let_time_pass(gate, now, sink)?;
+    let mut connection = None;
+    let mut own = None;
+    let fate = match gate.turned_away(arriving) {
+        Some(fate) => fate,
+        None => {
+            let outcome = core.walk(arriving);
+            gate.summary.walked(&outcome, &core.engine);
+            connection = core.number(&outcome);
+            core.drain(connection);
+            own = left(&outcome).map(|dev| (dev, without_padding(&core.bytes, &outcome)));
+            gate.note(Some(&entry), own, &core.emitted, now);
+            Fate::Walked(outcome)
+        }
+    };
+    let walked = matches!(fate, Fate::Walked(_));
+    let wanted = explaining.filter(|(_, wanted)| *wanted);
+    sink.packet(&Step {
+        number,
+        captured,
+        capture: arriving.capture,
+        port: entry.port,
+        interface: gate.shown(&entry, fate),
+        fate,
+        connection,
+        out: Out { own, emitted: &core.emitted, names: &gate.entrance },
+        events: &core.told,
+        ruled: walked.then(|| core.ruled()).flatten(),
+        explained: wanted.map(|(all, _)| Explained::new(&core.engine, all, fate)),
+    })
 }
 
 /// The word and the sentence for a packet that was for another machine on the link.

@@ -247,13 +247,17 @@ fn reason(line: &mut String, step: &Step<'_>, outcome: &Outcome, paint: &Paint) 
 }
 
 /// Puts a style around text, if colours are wanted.
-struct Paint {
+pub(crate) struct Paint {
     style: Style,
     colour: Colour,
 }
 
 impl Paint {
-    fn around(&self, out: &mut String, text: fmt::Arguments<'_>) -> fmt::Result {
+    pub(crate) fn new(style: Style, colour: Colour) -> Self {
+        Self { style, colour }
+    }
+
+    pub(crate) fn around(&self, out: &mut String, text: fmt::Arguments<'_>) -> fmt::Result {
         match self.colour {
             Colour::Never => out.write_fmt(text),
             Colour::Always => write!(out, "{}{text}{}", self.style, self.style.render_reset()),
@@ -261,7 +265,7 @@ impl Paint {
     }
 }
 
-fn style_of(state: Option<CtState>) -> Style {
+pub(crate) fn style_of(state: Option<CtState>) -> Style {
     match state {
         Some(CtState::New) => AnsiColor::Cyan.on_default(),
         Some(CtState::Established) => AnsiColor::Green.on_default(),
@@ -272,7 +276,7 @@ fn style_of(state: Option<CtState>) -> Style {
     }
 }
 
-fn style_of_fate(fate: &Fate) -> Style {
+pub(crate) fn style_of_fate(fate: &Fate) -> Style {
     match fate {
         Fate::Walked(outcome) => match outcome.verdict {
             Verdict::Drop(_) | Verdict::Reject | Verdict::Malformed => {

@@ -9,6 +9,7 @@
 //! by time alone (an ICMP error for fragments that never came together) is a line of type `out`.
 
 mod event;
+mod explanation;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -22,6 +23,7 @@ use stateward_rules::{ShowCounters, StepName};
 use stateward_wire::Family;
 
 pub use self::event::{EntryRecord, Event, EventRecord, ExpectationRecord};
+pub use self::explanation::Explanation;
 use crate::run::{ELSEWHERE, Fate, Left, Meanwhile, Out, Replay, Ruled, Sink, Step};
 use crate::summary::{STATES, Summary, Tally};
 
@@ -81,6 +83,9 @@ pub struct Packet<'a> {
     /// Its mark at its end.
     #[serde(skip_serializing_if = "is_zero")]
     pub mark: u32,
+    /// Its way in full, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<Explanation<'a>>,
 }
 
 impl<'a> Packet<'a> {
@@ -106,6 +111,7 @@ impl<'a> Packet<'a> {
             log: Log(step.ruled.map_or(&[], |ruled| &ruled.notes().log)),
             not_evaluated: step.ruled.map_or(&[], |ruled| &ruled.notes().not_evaluated),
             mark: step.ruled.map_or(0, |ruled| ruled.notes().mark),
+            explanation: step.explained.map(Explanation),
         };
         match step.fate {
             Fate::Seen(_) => plain,

@@ -249,7 +249,7 @@ fn declare(table: &mut Table, text: &str, line: u32, settings: Settings) -> Resu
         (true, counted) => counted,
         (false, _) => None,
     };
-    table.set_policy(name, policy, counted)
+    table.set_policy(name, policy, counted, Position { line })
 }
 
 fn bracketed(text: &str) -> Option<Counters> {
@@ -367,7 +367,9 @@ pub(crate) fn execute(
         Action::DeleteChain(chain) => table.delete_chain(chain.as_deref()),
         Action::Flush(chain) => table.flush(chain.as_deref()),
         Action::Zero(chain, number) => table.zero(chain.as_deref(), number),
-        Action::Policy { chain, policy, counters } => table.set_policy(&chain, &policy, counters),
+        Action::Policy { chain, policy, counters } => {
+            table.set_policy(&chain, &policy, counters, position)
+        }
         Action::Rename { old, new } => table.rename(&old, &new),
         Action::List(chain) => table.look(chain.as_deref()),
         Action::Nothing => Ok(()),

@@ -150,7 +150,7 @@ pub struct Chain {
     pub end: ChainEnd,
     /// In the order in which they are asked.
     pub rules: Vec<RuleSpec>,
-    /// Where it was created.
+    /// Where it was created, or was given its policy.
     pub position: Position,
 }
 
@@ -353,6 +353,7 @@ impl Table {
         name: &str,
         word: &str,
         counters: Option<Counters>,
+        position: Position,
     ) -> Result<(), Refusal> {
         let chain = self.chain_mut(name)?;
         let ChainEnd::Policy(hook, ..) = chain.end else {
@@ -364,6 +365,7 @@ impl Table {
             return Err(refusal.hint("a policy is ACCEPT or DROP"));
         };
         chain.end = ChainEnd::Policy(hook, policy, counters.unwrap_or_default());
+        chain.position = position;
         Ok(())
     }
 

@@ -1,13 +1,13 @@
 //! What `stateward replay` can be told.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum, ValueHint};
 use stateward_replay::text::Wanted;
 
+use crate::machine::MachineArgs;
 use crate::output::When;
+use stateward_replay::explain::Numbers;
 
 /// Show what connection tracking makes of every packet of a capture
 ///
@@ -22,29 +22,12 @@ pub(crate) struct ReplayArgs {
     #[arg(value_name = "CAPTURE", value_hint = ValueHint::FilePath, required_unless_present = "input")]
     pub(crate) captures: Vec<String>,
 
-    /// The machine to stand in for (gateway.toml): interfaces, routes, sysctls
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "The machine")]
-    pub(crate) config: Option<PathBuf>,
-
-    /// iptables rules for IPv4, as iptables-save writes them, or a script of iptables commands
-    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "The machine")]
-    pub(crate) rules: Option<PathBuf>,
-
-    /// ip6tables rules for IPv6
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "The machine")]
-    pub(crate) rules6: Option<PathBuf>,
-
-    /// A setting of connection tracking, as net.netfilter.nf_conntrack_tcp_loose=0
-    #[arg(long, short, value_name = "NAME=VALUE", help_heading = "The machine")]
-    pub(crate) sysctl: Vec<Assignment>,
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
 
     /// The interface by which a capture's packets came in (`local`: the machine sent them)
     #[arg(long = "in", short, value_name = "IFACE=FILE", help_heading = "The machine")]
     pub(crate) input: Vec<InFile>,
-
-    /// An address of the machine itself, without a configuration
-    #[arg(long, value_name = "ADDRESS", help_heading = "The machine")]
-    pub(crate) host: Vec<IpAddr>,
 
     /// For people or for programs
     #[arg(long, short, value_enum, default_value = "text", help_heading = "Output")]
@@ -78,6 +61,10 @@ pub(crate) struct ReplayArgs {
     /// The lists of `-m recent` at the end, as `tail -n +1 /proc/net/xt_recent/*` prints them
     #[arg(long, help_heading = "Output")]
     pub(crate) recent: bool,
+
+    /// Explain packets as `stateward explain` does: 3, 5-9, 12- (repeatable)
+    #[arg(long, value_name = "N", conflicts_with = "quiet", help_heading = "Output")]
+    pub(crate) explain: Vec<Numbers>,
 
     /// Write what left the machine to a pcapng file, each packet with a comment; `-` writes to
     /// standard output, and what is printed goes to standard error
@@ -116,26 +103,6 @@ pub(crate) enum Format {
     Text,
     /// One JSON object a line: packets with all their events, and at the end the tables
     Json,
-}
-
-/// `NAME=VALUE`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Assignment {
-    pub(crate) name: String,
-    pub(crate) value: String,
-}
-
-impl FromStr for Assignment {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once('=') {
-            Some((name, value)) if !name.trim().is_empty() && !value.trim().is_empty() => {
-                Ok(Self { name: name.trim().into(), value: value.trim().into() })
-            }
-            _ => Err("write it as NAME=VALUE".into()),
-        }
-    }
 }
 
 /// `IFACE=FILE`.
@@ -181,7 +148,7 @@ impl ReplayArgs {
 
     /// Whether the packets' lines were not asked for, because other output was.
     fn asks_for_parts(&self) -> bool {
-        self.events || self.table || self.expectations || self.proc
+        self.events || self.table || self.expectations || self.proc || !self.explain.is_empty()
     }
 
     /// The lines to print while it goes.
@@ -264,7 +231,7 @@ mod tests {
     #[test]
     fn assignments_have_a_name_and_a_value() {
         let args = parse("a.pcap -s nf_conntrack_acct=1 --sysctl net/netfilter/x=2").unwrap();
-        let names: Vec<_> = args.sysctl.iter().map(|each| each.name.as_str()).collect();
+        let names: Vec<_> = args.machine.sysctl.iter().map(|each| each.name.as_str()).collect();
         assert_eq!(names, ["nf_conntrack_acct", "net/netfilter/x"]);
         for wrong in ["nf_conntrack_acct", "=1", "nf_conntrack_acct="] {
             assert!(parse(&format!("a.pcap --sysctl {wrong}")).is_err(), "{wrong}");
@@ -274,7 +241,7 @@ mod tests {
     #[test]
     fn addresses_of_the_host_are_addresses() {
         let args = parse("a.pcap --host 192.0.2.1 --host 2001:db8::1").unwrap();
-        assert_eq!(args.host.len(), 2);
+        assert_eq!(args.machine.host.len(), 2);
         assert!(parse("a.pcap --host example.org").is_err());
     }
 }

@@ -1,0 +1,139 @@
+//! `stateward explain`: what becomes of a packet that somebody types, and why.
+
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use stateward_replay::explain::{Detail, Explaining, Explanations, Numbers, Others};
+use stateward_replay::run::{Replay, Sink};
+use stateward_replay::trace::{End, JsonLines};
+use stateward_replay::typed::{Typed, Typist};
+
+use crate::error::Failure;
+use crate::machine::{Described, MachineArgs};
+use crate::output::{self, When};
+use crate::replay::{Format, not_evaluated};
+
+/// Say what becomes of a packet, and which rule decides, and why
+///
+/// Every table, chain and rule that the packet meets, the rules it passes over with the first
+/// option that did not match, its connection before and after, the verdict, and what leaves.
+///
+/// Packets before the last one build state: a handshake, a request.
+#[derive(Args, Clone, Debug)]
+#[command(after_long_help = LANGUAGE)]
+pub(crate) struct ExplainArgs {
+    /// Packets in their order, each as one argument; the last one is explained
+    #[arg(value_name = "PACKET", required = true)]
+    pub(crate) packets: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+
+    /// The interface by which packets come in that name none (`local`: the machine sends them)
+    #[arg(long = "in", short, value_name = "IFACE", help_heading = "The machine")]
+    pub(crate) interface: Option<String>,
+
+    /// Explain every packet, not the last one alone
+    #[arg(long, short, help_heading = "Output")]
+    pub(crate) all: bool,
+
+    /// Leave out the rules that were passed over
+    #[arg(long, short, help_heading = "Output")]
+    pub(crate) path: bool,
+
+    /// For people or for programs
+    #[arg(long, short, value_enum, default_value = "text", help_heading = "Output")]
+    pub(crate) format: Format,
+
+    /// Colour words
+    #[arg(long, value_enum, value_name = "WHEN", default_value = "auto", help_heading = "Output")]
+    pub(crate) color: When,
+}
+
+const LANGUAGE: &str = "\
+A packet is [+TIME] [in IFACE] PROTOCOL SOURCE > DESTINATION [WORD …]:
+  tcp 198.51.100.7:40000 > 203.0.113.1:22 S        flags as tcpdump writes them: S S. . P. F. R
+  tcp [2001:db8::7]:40000 > [2001:db8::1]:22 P. length 100
+  +2s in wan0 udp 192.0.2.53:53 > 203.0.113.1:4000 two seconds later, by wan0
+  icmp 198.51.100.7 > 203.0.113.1 echo-request id 7
+  icmp 198.51.100.1 > 203.0.113.1 port-unreachable about udp 203.0.113.1:4000 > 192.0.2.53:53
+  sctp 198.51.100.7:5000 > 203.0.113.1:5001 init   esp, gre, 47 …: by name or number
+
+Words: seq, ack, win, mss, wscale, sackok (TCP), type, code, id, seq, mtu, about (ICMP), tag (SCTP); length,
+data \"TEXT\", ttl, tos (all). What is not said is what an ordinary end would send: S, S. and . are a handshake.
+
+Exit status: 0 done, 1 packets met rules that are not evaluated, 2 wrong usage or unreadable input.";
+
+/// Explains.
+pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
+    let packets = read(&args.packets)?;
+    let Described { machine, files } = args.machine.describe()?;
+    let mut replay =
+        Replay::of_typed(machine, args.interface.clone(), args.machine.has_addresses())
+            .map_err(|name| no_interface("--in", &name))?;
+    for (number, packet) in (1..).zip(&packets) {
+        if let Some(name) = &packet.interface
+            && !replay.entrance().takes(name)
+        {
+            return Err(no_interface(&format!("packet {number}"), name));
+        }
+    }
+    let numbers = if args.all { Numbers::all() } else { Numbers::one(packets.len() as u64) };
+    replay.explain(Explaining { packets: numbers, files });
+    let out = output::stdout();
+    match args.format {
+        Format::Text => {
+            let detail = if args.path { Detail::Path } else { Detail::Rules };
+            let colour = output::colour(args.color);
+            let mut sink = Explanations::new(out, detail, Others::Brief, colour);
+            feed(&mut replay, &packets, &mut sink)?;
+            sink.get_mut().flush().map_err(Failure::output)?;
+        }
+        Format::Json => {
+            replay.set_listening(true);
+            let mut sink = JsonLines::new(out, Vec::new());
+            feed(&mut replay, &packets, &mut sink)?;
+            sink.end(&End::of(&replay, true)).map_err(Failure::output)?;
+        }
+    }
+    not_evaluated(replay.summary())
+}
+
+fn feed(replay: &mut Replay, packets: &[Typed], sink: &mut dyn Sink) -> Result<(), Failure> {
+    let mut time = now();
+    for packet in packets {
+        time = time.saturating_add(packet.after.0);
+        replay.take(packet, time, sink).map_err(Failure::output)?;
+    }
+    Ok(())
+}
+
+/// The first packet comes now: rules may ask for the hour.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// All packets, or all that is wrong with them.
+fn read(texts: &[String]) -> Result<Vec<Typed>, Failure> {
+    let mut typist = Typist::default();
+    let (mut packets, mut errors) = (Vec::new(), Vec::new());
+    for (number, text) in (1..).zip(texts) {
+        match typist.read(text) {
+            Ok(packet) => packets.push(packet),
+            Err(error) if texts.len() == 1 => errors.push(format!("the packet: {error}")),
+            Err(error) => errors.push(format!("packet {number}: {error}")),
+        }
+    }
+    if errors.is_empty() {
+        Ok(packets)
+    } else {
+        Err(Failure::usage(errors.join("\nerror: "), None))
+    }
+}
+
+fn no_interface(what: &str, name: &str) -> Failure {
+    let hint = "the interfaces of the machine stand in the configuration".to_owned();
+    Failure::usage(format!("{what}: the machine has no interface `{name}`"), Some(hint))
+}

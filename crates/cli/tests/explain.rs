@@ -1,0 +1,99 @@
+//! `stateward explain`: the examples of its page are what it prints, word for word, and its errors
+//! say what to do. `SNAPSHOTS=overwrite cargo test -p stateward --test explain` writes what it
+//! prints now into the page.
+
+#![allow(clippy::unwrap_used, reason = "a failure is the test's own")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use snapbox::cmd::{Command, cargo_bin};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The words of a command line: blanks separate, quotes keep together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (number, part) in line.split('\'').enumerate() {
+        match number % 2 {
+            0 => words.extend(part.split_whitespace().map(str::to_owned)),
+            _ => words.push(part.to_owned()),
+        }
+    }
+    words
+}
+
+/// What a command line prints in the directory of the example, both streams, the second behind the
+/// first.
+fn printed(line: &str) -> String {
+    let mut words = words(line);
+    assert_eq!(words.remove(0), "stateward", "{line}");
+    let command = Command::new(cargo_bin!("stateward"))
+        .current_dir(repository().join("examples/firewall"))
+        .env_clear()
+        .args(words);
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    String::from_utf8(text).unwrap()
+}
+
+/// A page whose examples are what is printed now.
+fn renewed(page: &str) -> String {
+    let mut renewed = String::new();
+    let mut rest = page;
+    while let Some((before, after)) = rest.split_once("```console\n") {
+        let (block, behind) = after.split_once("```\n").unwrap();
+        let command = block.lines().next().unwrap();
+        let line = command.strip_prefix("$ ").unwrap();
+        renewed += &format!("{before}```console\n{command}\n{}```\n", printed(line));
+        rest = behind;
+    }
+    renewed + rest
+}
+
+#[test]
+fn the_examples_of_the_page_are_what_is_printed() {
+    let file = repository().join("docs/explain.md");
+    let page = fs::read_to_string(&file).unwrap();
+    assert!(page.matches("```console").count() >= 5, "the page has lost its examples");
+    let renewed = renewed(&page);
+    if std::env::var("SNAPSHOTS").is_ok_and(|wish| wish == "overwrite") {
+        fs::write(&file, renewed).unwrap();
+    } else {
+        snapbox::assert_data_eq!(page, snapbox::Data::text(renewed).raw());
+    }
+}
+
+#[test]
+fn programs_get_every_station_and_the_connection_after() {
+    let text = printed(
+        "stateward explain --config gateway.toml --format json \
+         'tcp 192.168.1.9:40000 > 198.51.100.80:443 S' 'tcp 198.51.100.80:443 > 192.168.1.9:40000 S.'",
+    );
+    let records: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [first, second, end] = records.as_slice() else { panic!("{text}") };
+    assert!(first.get("explanation").is_none());
+    let explanation = &second["explanation"];
+    let way = explanation["way"].as_array().unwrap();
+    let stations: Vec<_> = way.iter().map(|one| one["station"].as_str().unwrap()).collect();
+    let expected = ["table", "rule", "end", "verdict", "conntrack", "routing"];
+    assert_eq!(stations[..6], expected, "{stations:?}");
+    assert_eq!(way[1]["result"], "passed_over");
+    assert_eq!(way[1]["asked"][0]["packet"], "192.168.1.9");
+    assert_eq!((&way[1]["file"], &way[1]["line"]), (&"rules.v4".into(), &5.into()));
+    assert!(way[4]["before"].as_str().unwrap().contains("SYN_SENT"), "{}", way[4]);
+    assert!(explanation["after"].as_str().unwrap().contains("SYN_RECV"), "{explanation}");
+    assert_eq!(end["type"], "end");
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_an_error() {
+    let packet = "'udp 192.168.1.9:40000 > 198.51.100.80:53'";
+    let line = format!("stateward explain --config gateway.toml --in dmz0 {packet}");
+    assert!(printed(&line).starts_with("error: --in: the machine has no interface `dmz0`"));
+    let line = "stateward explain --config gateway.toml 'in dmz0 udp 192.168.1.9:4 > 8.8.8.8:53'";
+    assert!(printed(line).starts_with("error: packet 1: the machine has no interface `dmz0`"));
+}
