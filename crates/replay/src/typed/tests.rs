@@ -6,12 +6,12 @@ use crate::describe::Described;
 /// What packets typed one after the other are.
 fn described(texts: &[&str]) -> Vec<String> {
     let mut typist = Typist::default();
-    let mut read = |text: &&str| {
+    let read = |text: &&str| {
         let typed = typist.read(text).map_err(|error| error.to_string()).unwrap();
         assert!(Packet::parse(&typed.bytes).is_ok(), "{text}");
         Described(&typed.bytes).to_string()
     };
-    texts.iter().map(|text| read(text)).collect()
+    texts.iter().map(read).collect()
 }
 
 #[test]
