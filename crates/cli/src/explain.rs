@@ -1,11 +1,13 @@
 //! `stateward explain`: what becomes of a packet that somebody types, and why.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::Args;
+use clap::{Args, ValueHint};
 use stateward_replay::explain::{Detail, Explaining, Explanations, Numbers, Others};
 use stateward_replay::run::{Replay, Sink};
+use stateward_replay::table::{Dump, Loaded};
 use stateward_replay::trace::{End, JsonLines};
 use stateward_replay::typed::{Typed, Typist};
 
@@ -33,6 +35,11 @@ pub(crate) struct ExplainArgs {
     /// The interface by which packets come in that name none (`local`: the machine sends them)
     #[arg(long = "in", short, value_name = "IFACE", help_heading = "The machine")]
     pub(crate) interface: Option<String>,
+
+    /// Connections that there are already: the output of `conntrack -L -o extended`, or
+    /// /proc/net/nf_conntrack; `-` is standard input
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "The machine")]
+    pub(crate) table: Option<PathBuf>,
 
     /// Explain every packet, not the last one alone
     #[arg(long, short, help_heading = "Output")]
@@ -80,28 +87,52 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
         }
     }
     let numbers = if args.all { Numbers::all() } else { Numbers::one(packets.len() as u64) };
-    replay.explain(Explaining { packets: numbers, files });
+    let time = now();
+    let loaded = match &args.table {
+        Some(file) => load(&mut replay, file, time)?,
+        None => Loaded::default(),
+    };
+    replay.explain(Explaining { packets: numbers, files, loaded });
     let out = output::stdout();
     match args.format {
         Format::Text => {
             let detail = if args.path { Detail::Path } else { Detail::Rules };
             let colour = output::colour(args.color);
             let mut sink = Explanations::new(out, detail, Others::Brief, colour);
-            feed(&mut replay, &packets, &mut sink)?;
+            feed(&mut replay, &packets, time, &mut sink)?;
             sink.get_mut().flush().map_err(Failure::output)?;
         }
         Format::Json => {
             replay.set_listening(true);
             let mut sink = JsonLines::new(out, Vec::new());
-            feed(&mut replay, &packets, &mut sink)?;
+            feed(&mut replay, &packets, time, &mut sink)?;
             sink.end(&End::of(&replay, true)).map_err(Failure::output)?;
         }
     }
     not_evaluated(replay.summary())
 }
 
-fn feed(replay: &mut Replay, packets: &[Typed], sink: &mut dyn Sink) -> Result<(), Failure> {
-    let mut time = now();
+/// The connections of a file.
+fn load(replay: &mut Replay, file: &Path, time: u64) -> Result<Loaded, Failure> {
+    let text = crate::rules::read(file)?;
+    let dump = Dump::parse(&file.display().to_string(), &text).map_err(|errors| {
+        let shown: Vec<_> = errors.iter().take(ERRORS).map(ToString::to_string).collect();
+        let more = errors.len().saturating_sub(ERRORS);
+        let hint = (more > 0).then(|| format!("{more} further lines cannot be read"));
+        Failure::usage(shown.join("\nerror: "), hint)
+    })?;
+    replay.load(&dump, time).map_err(|error| Failure::usage(error.to_string(), None))
+}
+
+/// Lines of a file that are shown if they cannot be read.
+const ERRORS: usize = 10;
+
+fn feed(
+    replay: &mut Replay,
+    packets: &[Typed],
+    mut time: u64,
+    sink: &mut dyn Sink,
+) -> Result<(), Failure> {
     for packet in packets {
         time = time.saturating_add(packet.after.0);
         replay.take(packet, time, sink).map_err(Failure::output)?;

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         })?;
     if !args.explain.is_empty() {
         let packets = args.explain.iter().cloned().collect();
-        replay.explain(Explaining { packets, files });
+        replay.explain(Explaining { packets, files, ..Explaining::default() });
     }
     let mut progress = Progress::new(sources.iter().map(|source| source.file), args.is_silent());
     let mut leaving = leaving(args)?;

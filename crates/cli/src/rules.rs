@@ -173,7 +173,7 @@ fn is_ipv6(file: &Path, text: &str) -> bool {
         || name.contains("rules6")
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let mut bytes = Vec::new();
     let read = match file.as_os_str() == "-" {
         true => io::stdin().lock().read_to_end(&mut bytes).map(|_| ()),

@@ -56,6 +56,10 @@ impl Flags {
     pub(crate) fn set(&mut self, flag: Flags) {
         self.0 |= flag.0;
     }
+
+    pub(crate) fn clear(&mut self, flag: Flags) {
+        self.0 &= !flag.0;
+    }
 }
 
 /// Room for a protocol's state.

@@ -7,8 +7,9 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::decision::{Accept, L4Decision};
+use crate::entry::L4State;
 use crate::status::Status;
-use crate::sysctl::span;
+use crate::sysctl::{Sysctls, span};
 use crate::tracker::L4Context;
 
 /// The GRE part of an entry: seconds.
@@ -18,6 +19,15 @@ pub(crate) struct GreTrack {
     pub(crate) timeout: u32,
     pub(crate) stream_timeout: u32,
     _unused: [u32; 12],
+}
+
+impl GreTrack {
+    /// An entry that has the settings' timeouts.
+    pub(crate) fn load(entry: &mut L4State, sysctls: &Sysctls) {
+        let track: &mut GreTrack = zerocopy::transmute_mut!(entry);
+        track.timeout = sysctls.gre_timeout;
+        track.stream_timeout = sysctls.gre_timeout_stream;
+    }
 }
 
 /// The destination key of a packet; `None` where the kernel finds no tuple.

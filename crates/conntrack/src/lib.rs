@@ -48,5 +48,8 @@ pub use status::{CtState, Direction, PerDir, Status};
 pub use sysctl::{EventMode, SysctlError, Sysctls};
 pub use table::Unconfirmed;
 pub use time::{Instant, NANOS_PER_SECOND, Span};
-pub use tracker::{Approach, Config, Flow, Glimpse, Hook, Tracked, Tracker, Unfinished};
+pub use tracker::{
+    Approach, Config, Flow, Given, GivenState, Glimpse, Hook, LoadError, Tracked, Tracker,
+    Unfinished,
+};
 pub use tuple::{L4Key, Tuple, Zone};

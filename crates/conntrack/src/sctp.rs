@@ -138,6 +138,12 @@ impl SctpTrack {
         SctpState::from_u8(self.state)
     }
 
+    /// An entry of which the state alone is known: its tags are 0.
+    pub(crate) fn load(entry: &mut L4State, state: SctpState) {
+        let track: &mut SctpTrack = zerocopy::transmute_mut!(entry);
+        *track = SctpTrack { state: state as u8, ..SctpTrack::default() };
+    }
+
     pub(crate) fn info(&self, with_tags: bool) -> SctpInfo {
         SctpInfo { state: self.state(), tags: with_tags.then(|| self.tags.expected()) }
     }

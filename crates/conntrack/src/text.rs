@@ -8,9 +8,11 @@
 //! The tool and /proc print the same words in the same order but for this: /proc spells IPv6
 //! addresses out, knows fewer protocols by name, adds GRE's timeouts, always names the zone, rounds
 //! the age differently, and has neither helper nor id nor labels. `Style` is that difference.
+//! [`read`] reads lines of either back.
 
 mod address;
 mod expect;
+mod read;
 mod save;
 mod time;
 
@@ -21,6 +23,7 @@ use stateward_wire::{Family, protocol};
 
 pub use address::{Compressed, Expanded};
 pub use expect::{ExpectLine, ExpectProcLine};
+pub use read::{LineError, read};
 pub use save::SaveLine;
 pub use time::CalendarTime;
 

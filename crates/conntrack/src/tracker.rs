@@ -16,6 +16,8 @@
 //! packet dropped in between leaves its connection's events collected, and a new connection is
 //! forgotten.
 //!
+//! A table may also start from what another tracker had ([`load`]).
+//!
 //! Nothing here reads a clock: `now` comes with each call, and a time that goes backwards counts as
 //! the latest one seen.
 
@@ -24,6 +26,7 @@ mod begin;
 mod confirm;
 mod events;
 mod icmp_error;
+mod load;
 mod protocols;
 mod refresh;
 mod room;
@@ -45,6 +48,7 @@ use crate::sysctl::Sysctls;
 use crate::table::{Table, Unconfirmed};
 use crate::time::Instant;
 use crate::tuple::{Key, Tuple, Zone};
+pub use load::{Given, GivenState, LoadError};
 use protocols::l4_packet;
 pub(crate) use protocols::{Circumstances, L4Context};
 use room::Pressure;

@@ -18,6 +18,7 @@ use stateward_wire::Family;
 pub use self::lines::{Detail, Explanations, Others};
 pub use self::numbers::{Numbers, NumbersError};
 use crate::run::Fate;
+use crate::table::Loaded;
 
 /// What is to be explained, and what the files are called that the rules are from.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +27,8 @@ pub struct Explaining {
     pub packets: Numbers,
     /// The names of the files.
     pub files: Files,
+    /// Connections that were there before the first packet.
+    pub loaded: Loaded,
 }
 
 /// The files of the rules.
@@ -51,7 +54,7 @@ impl Files {
 #[derive(Clone, Copy)]
 pub struct Explained<'a> {
     engine: &'a Engine,
-    files: &'a Files,
+    all: &'a Explaining,
     outcome: Option<Outcome>,
 }
 
@@ -89,7 +92,7 @@ impl<'a> Explained<'a> {
             Fate::Walked(outcome) => Some(outcome),
             Fate::Seen(_) | Fate::Elsewhere => None,
         };
-        Self { engine, files: &explaining.files, outcome }
+        Self { engine, all: explaining, outcome }
     }
 
     /// The stations of its way; none of a packet that never came in.
@@ -106,7 +109,7 @@ impl<'a> Explained<'a> {
         let (chain, rule) = rules.place(passed.step)?;
         let position = rule.map_or(chain.position, |rule| rule.position);
         let name = self.engine.name(passed)?;
-        let file = self.files.of(passed.family);
+        let file = self.all.files.of(passed.family);
         Some(Written { name, chain, rule, file, line: position.line })
     }
 
@@ -130,6 +133,11 @@ impl<'a> Explained<'a> {
     pub fn line<'r>(&self, record: &'r Record) -> DumpLine<'r> {
         let now = self.engine.tracker().now();
         DumpLine { record, now, uses: 1, output: Output::default() }
+    }
+
+    /// Where a connection was loaded from, if it was there before the first packet.
+    pub fn origin(&self, record: &Record) -> Option<String> {
+        self.all.loaded.place(record.id)
     }
 
     /// The name of an interface.

@@ -12,6 +12,7 @@
 //! - [`numbering`]: the connections' numbers;
 //! - [`text`] and [`trace`]: what came of it for people and for programs, [`describe`]: one packet,
 //!   one line, in tcpdump's manner; [`explain`]: one packet's way in full;
+//! - [`table`]: connections that there are before the first packet;
 //! - [`typed`]: packets that no capture holds, as people type them;
 //! - [`summary`]: the numbers of all of it;
 //! - [`leaving`] and [`mod@write`]: pcapng of what left the machine.
@@ -32,6 +33,7 @@ pub mod numbering;
 pub mod run;
 pub mod sighting;
 pub mod summary;
+pub mod table;
 pub mod text;
 pub mod trace;
 pub mod typed;

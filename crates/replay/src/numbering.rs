@@ -39,6 +39,12 @@ impl Numbering {
         Some(self.last)
     }
 
+    /// An entry that was there before the first packet.
+    pub fn add(&mut self, id: ConnId) {
+        self.last += 1;
+        self.numbers.insert(id, self.last);
+    }
+
     /// The number of an entry.
     pub fn number(&self, id: ConnId) -> Option<u64> {
         self.numbers.get(&id).copied()

@@ -115,6 +115,15 @@ impl TcpTrack {
         core::mem::replace(&mut TcpTrack::of_mut(state).state, closed) != closed
     }
 
+    /// An entry of which the state alone is known: neither side is held to numbers.
+    pub(crate) fn load(entry: &mut L4State, state: TcpState) {
+        let SideFlags(sack) = SideFlags::SACK_PERMITTED;
+        let SideFlags(closing) = SideFlags::CLOSE_INIT;
+        let SideFlags(liberal) = SideFlags::BE_LIBERAL;
+        let flags = PerDir([SideFlags(sack | closing | liberal); 2]);
+        *TcpTrack::of_mut(entry) = TcpTrack { flags, state: state as u8, ..TcpTrack::default() };
+    }
+
     pub(crate) fn info(&self, with_sides: bool) -> TcpInfo {
         let side = |direction: Direction| TcpSide {
             window_scale: self.scale[direction],

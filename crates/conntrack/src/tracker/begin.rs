@@ -107,7 +107,7 @@ impl Tracker {
     }
 
     /// What a connection gets from the settings at its birth.
-    fn equip(&mut self, conn: &mut Unconfirmed) {
+    pub(super) fn equip(&mut self, conn: &mut Unconfirmed) {
         if self.sysctls.acct {
             conn.entry.flags.set(Flags::ACCOUNTING);
         }

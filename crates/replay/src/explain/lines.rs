@@ -31,6 +31,7 @@ use crate::describe::Described;
 use crate::run::{ELSEWHERE, Fate, Meanwhile, Sink, Step};
 use crate::text::{Colour, Paint};
 use crate::trace;
+use stateward_wire::protocol;
 
 /// Which rules are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,7 +201,15 @@ impl Page<'_, '_> {
             writeln!(self.text, "  {reason}")?;
         }
         match (before, state) {
-            (Some(record), _) => writeln!(self.text, "  before: {}", self.explained.line(record)),
+            (Some(record), _) => {
+                writeln!(self.text, "  before: {}", self.explained.line(record))?;
+                let Some(origin) = self.explained.origin(record) else { return Ok(()) };
+                let liberal = match record.original.protocol() {
+                    protocol::TCP => ": liberal, its sequence numbers are not known",
+                    _ => "",
+                };
+                writeln!(self.text, "          (from {origin}{liberal})")
+            }
             (None, Some(CtState::Untracked | CtState::Related)) => Ok(()),
             (None, _) => writeln!(self.text, "  before: not in the table"),
         }

@@ -13,6 +13,7 @@ use crate::capture::{Captured, Direction, Interface, InterfaceRef};
 use crate::entrance::{Entrance, LOCAL, Way};
 use crate::machine::Machine;
 use crate::merge::Merge;
+use crate::table::{Dump, DumpError, Loaded};
 use crate::typed::Typed;
 
 /// The interfaces that typed packets have named so far. The first stands for those that name none.
@@ -61,6 +62,17 @@ impl Replay {
             named: Named::default(),
             given,
         })
+    }
+
+    /// Connections that there are already at a time, in nanoseconds since 1970.
+    ///
+    /// # Errors
+    /// With the first that cannot be in the table.
+    pub fn load(&mut self, dump: &Dump, time: u64) -> Result<Loaded, Box<DumpError>> {
+        let Core { engine, numbering, .. } = &mut self.core;
+        let loaded = dump.load(engine.tracker_mut(), Instant(time))?;
+        loaded.ids().for_each(|id| numbering.add(id));
+        Ok(loaded)
     }
 
     /// A packet comes at a time, in nanoseconds since 1970.

@@ -58,6 +58,8 @@ enum Written<'a> {
         reason: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        loaded: Option<String>,
     },
     Routing {
         to: &'static str,
@@ -184,6 +186,7 @@ impl<'a> Written<'a> {
             direction: direction.map(|direction| direction.name()),
             reason: reason.map(|reason| reason.to_string()),
             before: before.as_ref().map(|record| explained.line(record).to_string()),
+            loaded: before.as_ref().and_then(|record| explained.origin(record)),
         }
     }
 
