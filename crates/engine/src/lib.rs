@@ -17,6 +17,7 @@ mod engine;
 mod host;
 mod options;
 mod pieces;
+mod room;
 pub mod route;
 pub mod rules;
 pub mod source;

@@ -9,6 +9,7 @@ use stateward_wire::{Family, Packet};
 use crate::defrag::{self, Cut, Expired, Origins, Place, Reassembled, Side, cut};
 use crate::engine::{At, By, Emitted, Engine, Outcome, Port, Verdict, Why};
 use crate::host::Error;
+use crate::room::ROOM;
 use crate::route::InterfaceId;
 use crate::walk::{Ended, Frame, Walker};
 
@@ -49,7 +50,7 @@ impl Engine {
     }
 
     fn walk_whole(&mut self, whole: Reassembled, port: Port, now: Instant) -> Outcome {
-        let Reassembled { mut bytes, origins, incomplete } = whole;
+        let Reassembled { mut bytes, mut origins, incomplete } = whole;
         let packet = match Packet::parse_trusted(&bytes) {
             Ok(packet) => packet,
             Err(malformed) => return Outcome::malformed(malformed, bytes.len()),
@@ -57,7 +58,16 @@ impl Engine {
         let largest_piece = Some(origins.largest());
         let mut walker = Walker { largest_piece, incomplete, ..Walker::new(now, port) };
         let layout = packet.layout();
-        let ended = self.pass(&mut walker, &mut Frame { bytes: &mut bytes, layout });
+        if self.rules.lengthen(layout.family()) {
+            bytes.resize(bytes.len() + ROOM, 0);
+        }
+        let mut frame = Frame { bytes: &mut bytes, layout };
+        let ended = self.pass(&mut walker, &mut frame);
+        let length = frame.layout.length();
+        bytes.truncate(length);
+        if walker.gathered {
+            origins.forget_pieces();
+        }
         let mut in_pieces = false;
         match ended {
             Ok(Verdict::Forward(Some(egress)) | Verdict::Output(Some(egress))) => {
@@ -77,8 +87,8 @@ impl Engine {
             in_pieces = true;
         }
         match ended {
-            Ok(verdict) => self.outcome(&mut walker, verdict, layout.length(), in_pieces),
-            Err(Ended) => self.ended(&mut walker, layout.length()),
+            Ok(verdict) => self.outcome(&mut walker, verdict, length, in_pieces),
+            Err(Ended) => self.ended(&mut walker, length),
         }
     }
 

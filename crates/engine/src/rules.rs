@@ -8,15 +8,19 @@
 use core::cell::RefCell;
 use core::net::IpAddr;
 
-use stateward_conntrack::{Counter, CtState, Flow, Instant, PerDir, Status, Tracked, Tracker};
+use stateward_conntrack::{
+    Counter, CtState, Flow, Instant, PerDir, Status, Tracked, Tracker, Unfinished,
+};
 use stateward_rules::matches::Match;
+use stateward_rules::targets::Extension;
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::tried::Tried;
 use stateward_rules::{
-    ChainVerdict, CompiledRuleset, Connection, Context, Hook, Said, Shared, Step, StepName,
-    TableName, ValidRuleset,
+    ChainVerdict, CompiledRuleset, Connection, Context, Hook, RuleSpec, Said, Shared, Step,
+    StepName, TableName, Target, ValidRuleset,
 };
-use stateward_wire::edit::Edit;
+use stateward_wire::checksum::{Verification, verify_transport};
+use stateward_wire::edit::{Edit, Field};
 use stateward_wire::{Family, Packet};
 
 use crate::account::{Account, Deed, Keep, Station};
@@ -29,6 +33,8 @@ use crate::walk::{Ended, Frame, Walker};
 pub(crate) struct Rules {
     v4: Option<CompiledRuleset>,
     v6: Option<CompiledRuleset>,
+    /// Whose packets may become longer by them.
+    lengthening: Vec<Family>,
 }
 
 impl Rules {
@@ -37,6 +43,11 @@ impl Rules {
             Family::V4 => self.v4.as_ref(),
             Family::V6 => self.v6.as_ref(),
         }
+    }
+
+    /// Whether packets of a family may become longer.
+    pub(crate) fn lengthen(&self, family: Family) -> bool {
+        self.lengthening.contains(&family)
     }
 
     fn of_mut(&mut self, family: Family) -> &mut Option<CompiledRuleset> {
@@ -98,11 +109,17 @@ impl Engine {
     /// share by name. Rules that ask what connections have counted turn `nf_conntrack_acct` on, as
     /// in the kernel: connections that begin from then on count.
     pub fn set_rules(&mut self, rules: &ValidRuleset) {
-        if asks(rules, |one| matches!(one, Match::Connbytes(_))) {
+        let mut matches = all(rules).flat_map(|rule| &rule.matches);
+        if matches.any(|one| matches!(one, Match::Connbytes(_))) {
             self.tracker.sysctls_mut().acct = true;
         }
+        let family = rules.rules().family;
+        self.rules.lengthening.retain(|other| *other != family);
+        if all(rules).any(|rule| matches!(rule.target, Target::Extension(Extension::Tcpmss(_)))) {
+            self.rules.lengthening.push(family);
+        }
         self.shared.get_mut().adopt(rules);
-        *self.rules.of_mut(rules.rules().family) = Some(CompiledRuleset::new(rules));
+        *self.rules.of_mut(family) = Some(CompiledRuleset::new(rules));
         self.has_rules = true;
     }
 
@@ -202,10 +219,10 @@ impl Engine {
     }
 }
 
-/// Whether a rule has such a match.
-fn asks(rules: &ValidRuleset, wanted: impl Fn(&Match) -> bool) -> bool {
+/// All rules, whether packets can come to them or not.
+fn all(rules: &ValidRuleset) -> impl Iterator<Item = &RuleSpec> {
     let chains = rules.rules().tables.iter().flat_map(|table| &table.chains);
-    chains.flat_map(|chain| &chain.rules).flat_map(|rule| &rule.matches).any(wanted)
+    chains.flat_map(|chain| &chain.rules)
 }
 
 /// Whether the nat table is to be asked: by the first packet of a connection, once for each end.
@@ -238,6 +255,24 @@ struct Around<'a, 'f, 'w> {
 /// What comes back to this host came in by this.
 const LOOPBACK: &str = "lo";
 
+/// What the interface that leads back to this host carries.
+const LOOPBACK_MTU: u32 = 65_536;
+
+impl Around<'_, '_, '_> {
+    /// Whether the transport's checksum was left to the network card of a captured packet's sender.
+    fn checksum_field(&self) -> Field {
+        let summed = |packet: Packet<'_>| {
+            let protocol = packet.upper().map_or(0, |upper| upper.protocol);
+            verify_transport(&packet, protocol)
+        };
+        let asked = self.tracker.unfinished() == Unfinished::Good;
+        match asked.then(|| self.packet().map(summed)).flatten() {
+            Some(Verification::Unfinished) => Field::Unfinished,
+            _ => Field::Finished,
+        }
+    }
+}
+
 impl Context for Around<'_, '_, '_> {
     fn packet(&self) -> Option<Packet<'_>> {
         Packet::with_layout(self.frame.bytes, self.frame.layout)
@@ -245,7 +280,36 @@ impl Context for Around<'_, '_, '_> {
 
     fn edit(&mut self) -> Edit<'_> {
         self.notes.account.note(|| Station::Did(Deed::Edited));
-        Edit::new(self.frame.bytes, self.frame.layout)
+        let field = self.checksum_field();
+        Edit::new(self.frame.bytes, self.frame.layout).with_field(field)
+    }
+
+    fn insert_tcp_option(&mut self, option: [u8; 4]) {
+        // Where there is no room, the capture has cut the packet.
+        if let Some(longer) = self.edit().insert_tcp_option(option) {
+            self.frame.layout = longer;
+        }
+    }
+
+    fn gather(&mut self) {
+        self.walker.gathered = true;
+    }
+
+    fn path_mtu(&self) -> Option<u32> {
+        let there = match self.walker.egress {
+            Some(id) => self.network.interface(id)?.mtu,
+            None if self.walker.comes_back => LOOPBACK_MTU,
+            None => return None,
+        };
+        let source = self.packet()?.source();
+        let back = match self.network.route(source) {
+            _ if self.network.is_local(source) => LOOPBACK_MTU,
+            Some(id) => self.network.interface(id)?.mtu,
+            None => u32::MAX,
+        };
+        // No IPv4 packet is longer.
+        let most = if source.is_ipv4() { u16::MAX.into() } else { u32::MAX };
+        Some(there.min(back).min(most))
     }
 
     fn input(&self) -> &str {
@@ -301,6 +365,7 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn set_connection_mark(&mut self, mark: u32) {
+        self.notes.account.note(|| Station::Did(Deed::ConnectionMarked(mark)));
         if let Some(tracked) = &mut self.walker.tracked {
             self.tracker.set_mark(&mut tracked.flow, mark);
         }

@@ -90,6 +90,8 @@ pub(crate) struct Walker<'a> {
     pub(crate) mark: u32,
     /// Its IPv4 header has options that were changed, and still the checksum of before.
     pub(crate) unsummed: bool,
+    /// A rule has needed it in one piece.
+    pub(crate) gathered: bool,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -107,6 +109,7 @@ impl Walker<'_> {
             comes_back: false,
             mark: 0,
             unsummed: false,
+            gathered: false,
             end: None,
         }
     }
@@ -163,6 +166,11 @@ impl Engine {
                 Err(malformed) => return Outcome::malformed(malformed, arrival.bytes.len()),
             },
         };
+        if self.has_rules
+            && let Some(copy) = self.with_room(&packet, arrival.bytes.len())
+        {
+            return self.walk_copy(copy, arrival, from);
+        }
         let Port::Interface(ingress) = arrival.port else {
             return self.walk_out(arrival, packet.layout(), prepared);
         };
@@ -183,13 +191,13 @@ impl Engine {
         let mut frame = Frame { bytes: &mut *arrival.bytes, layout };
         let verdict = match self.receive(&mut walker, &mut frame, ingress) {
             Ok(verdict) => verdict,
-            Err(Ended) => return self.ended(&mut walker, layout.length()),
+            Err(Ended) => return self.ended(&mut walker, frame.layout.length()),
         };
         let in_pieces = match verdict {
             Verdict::Forward(Some(egress)) => self.leave(&frame, &walker, egress),
             _ => false,
         };
-        self.outcome(&mut walker, verdict, layout.length(), in_pieces)
+        self.outcome(&mut walker, verdict, frame.layout.length(), in_pieces)
     }
 
     /// As [`Engine::walk`] for a packet that this host makes.
@@ -211,8 +219,8 @@ impl Engine {
         let mut walker = Walker::new(now, port);
         walker.approach = prepared.map(|known| &known.approach);
         match self.send(&mut walker, &mut frame) {
-            Ok(verdict) => self.outcome(&mut walker, verdict, layout.length(), false),
-            Err(Ended) => self.ended(&mut walker, layout.length()),
+            Ok(verdict) => self.outcome(&mut walker, verdict, frame.layout.length(), false),
+            Err(Ended) => self.ended(&mut walker, frame.layout.length()),
         }
     }
 

@@ -25,6 +25,17 @@ pub trait Context {
     /// The packet, to change it in place with its checksums.
     fn edit(&mut self) -> Edit<'_>;
 
+    /// Puts four bytes of options into its TCP header, before the others.
+    fn insert_tcp_option(&mut self, option: [u8; 4]);
+
+    /// Needs it in one piece, to write anywhere in it: if it came in fragments, those are
+    /// forgotten.
+    fn gather(&mut self);
+
+    /// The largest packet that the ways to its destination and back to its source take; `None`
+    /// where the way out is not known.
+    fn path_mtu(&self) -> Option<u32>;
+
     /// The interface it came in by; empty if it came from this host.
     fn input(&self) -> &str;
 

@@ -8,8 +8,8 @@ use core::net::IpAddr;
 
 use crate::checksum::{self, Delta};
 use crate::{
-    Family, IcmpHeader, Ipv4Header, Ipv6Header, Layout, SctpHeader, TcpHeader, U16, UdpHeader,
-    protocol,
+    Family, IcmpHeader, Ipv4Header, Ipv6Header, Layout, Packet, SctpHeader, TcpHeader, U16,
+    UdpHeader, protocol,
 };
 
 /// What the transport checksum field holds.
@@ -146,6 +146,78 @@ impl<'a> Edit<'a> {
         let Some(delta) = self.replace(upper.offset + within, value) else { return false };
         self.adjust_transport(delta, Covers::Payload);
         true
+    }
+
+    /// Rewrites a byte of the upper layer, with its checksum. False, and nothing done, if it is not
+    /// there.
+    pub fn set_upper_byte(&mut self, within: usize, value: u8) -> bool {
+        let Some(upper) = self.layout.upper() else { return false };
+        let Some(slot) = self.bytes.get_mut(upper.offset + within) else { return false };
+        let word = |byte| {
+            if within.is_multiple_of(2) { u16::from_be_bytes([byte, 0]) } else { byte.into() }
+        };
+        let delta = Delta::NONE.u16(word(*slot), word(value));
+        *slot = value;
+        self.adjust_transport(delta, Covers::Payload);
+        true
+    }
+
+    /// Puts four bytes of options before those that a TCP header has, with all lengths and
+    /// checksums. The packet becomes longer by as much: it has the returned layout. `None`, and
+    /// nothing done, if there is no room behind the packet or in the header.
+    pub fn insert_tcp_option(&mut self, option: [u8; 4]) -> Option<Layout> {
+        const FIXED: usize = size_of::<TcpHeader>();
+        const OFFSET: usize = 12;
+        const ONE_WORD: u16 = 0x1000;
+        let upper = self.layout.upper().filter(|upper| upper.protocol == protocol::TCP)?;
+        let (options, end) = (upper.offset + FIXED, self.layout.length());
+        let old = TcpHeader::view(self.bytes.get(upper.offset..end)?)?;
+        let first = u16::from_be_bytes([old.offset_reserved, old.flags]).checked_add(ONE_WORD)?;
+        let longer = self.layout.longer(option.len())?;
+        self.bytes.get_mut(options..longer.length())?.copy_within(..end - options, option.len());
+        *self.bytes.get_mut(options..)?.first_chunk_mut()? = option;
+        let length = (end - upper.offset) as u32;
+        let pseudo = Delta::NONE.u32(length, length + option.len() as u32);
+        self.adjust_transport(pseudo, Covers::PseudoHeader);
+        self.adjust_transport(Delta::NONE.bytes(&[0; 4], &option), Covers::Payload);
+        self.set_upper(OFFSET, first);
+        self.set_length(longer.length());
+        self.layout = longer;
+        Some(longer)
+    }
+
+    fn set_length(&mut self, length: usize) {
+        match self.layout.family() {
+            Family::V4 => {
+                let Some(header) = Ipv4Header::view_mut(self.bytes) else { return };
+                let delta = Delta::NONE.u16(header.total_length.get(), length as u16);
+                header.total_length = U16::new(length as u16);
+                header.checksum = U16::new(delta.apply(header.checksum.get()));
+            }
+            Family::V6 => {
+                let Some(header) = Ipv6Header::view_mut(self.bytes) else { return };
+                let payload = length.saturating_sub(size_of::<Ipv6Header>());
+                header.payload_length = U16::new(payload as u16);
+            }
+        }
+    }
+
+    /// Sums up what was left to the network card, if the field is said to be unfinished.
+    pub fn finish(&mut self) {
+        let Some(upper) = self.layout.upper().filter(|_| self.field == Field::Unfinished) else {
+            return;
+        };
+        let slot = |bytes: &mut [u8], value: u16| {
+            let l4 = bytes.get_mut(upper.offset..).unwrap_or_default();
+            checksum_field(l4, upper.protocol).map(|slot| slot.set(value)).is_some()
+        };
+        if !slot(self.bytes, 0) {
+            return;
+        }
+        let Some(packet) = Packet::with_layout(self.bytes, self.layout) else { return };
+        let sum = checksum::transport(&packet, upper.protocol, packet.l4());
+        slot(self.bytes, if upper.protocol == protocol::UDP { checksum::udp(sum) } else { sum });
+        self.field = Field::Finished;
     }
 
     /// Takes one from the TTL or hop limit; none, and nothing done, if it is 0 already.

@@ -67,6 +67,13 @@ impl Layout {
         Self { length, upper, fragment: 0, protocol, family }
     }
 
+    /// The layout of the packet with so many more bytes in its upper layer; none if that is longer
+    /// than a packet can be.
+    pub(crate) fn longer(self, by: usize) -> Option<Self> {
+        let length = self.length.checked_add(u32::try_from(by).ok()?)?;
+        (length <= u32::from(u16::MAX)).then_some(Self { length, ..self })
+    }
+
     /// The address family.
     #[inline]
     pub const fn family(&self) -> Family {

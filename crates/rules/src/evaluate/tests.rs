@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use stateward_conntrack::{Counter, CtState, Direction, Instant, PerDir, Status, Tuple, Zone};
 use stateward_wire::edit::Edit;
-use stateward_wire::{Family, Packet, compose};
+use stateward_wire::{Family, Packet, TcpFlags, compose};
 
 use super::*;
 use crate::context::Connection;
@@ -32,6 +32,10 @@ pub(crate) struct Alone {
     pub(crate) counters: Option<PerDir<Counter>>,
     /// Whose helper announced the connection.
     pub(crate) announcing_helper: Option<&'static str>,
+    /// Whether it was needed in one piece.
+    pub(crate) gathered: bool,
+    /// What its ways take.
+    pub(crate) path_mtu: Option<u32>,
 }
 
 impl Alone {
@@ -52,6 +56,8 @@ impl Alone {
             connection: None,
             counters: None,
             announcing_helper: None,
+            gathered: false,
+            path_mtu: Some(1500),
         }
     }
 
@@ -115,6 +121,26 @@ impl Alone {
         self.sum_up();
     }
 
+    /// A SYN with these options and a good checksum.
+    pub(crate) fn syn(family: Family, options: &[u8]) -> Self {
+        let end = |last, port| (Self::of(family, 6, &[]).ends(last), port);
+        Self::new(compose::tcp(&compose::Tcp {
+            source: end(0, 4000),
+            destination: end(1, 80),
+            sequence: 1,
+            acknowledgment: 0,
+            flags: TcpFlags::SYN,
+            window: 1000,
+            options,
+            payload: &[],
+        }))
+    }
+
+    fn ends(&self, number: usize) -> IpAddr {
+        let packet = Packet::parse(&self.bytes).unwrap();
+        [packet.source(), packet.destination()][number]
+    }
+
     /// All of it.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -162,6 +188,17 @@ impl Context for Alone {
     fn edit(&mut self) -> Edit<'_> {
         let layout = Packet::parse(&self.bytes).unwrap().layout();
         Edit::new(&mut self.bytes, layout)
+    }
+    fn insert_tcp_option(&mut self, option: [u8; 4]) {
+        let layout = Packet::parse(&self.bytes).unwrap().layout();
+        self.bytes.extend([0; 4]);
+        assert!(Edit::new(&mut self.bytes, layout).insert_tcp_option(option).is_some());
+    }
+    fn gather(&mut self) {
+        self.gathered = true;
+    }
+    fn path_mtu(&self) -> Option<u32> {
+        self.path_mtu
     }
     fn input(&self) -> &str {
         self.interfaces[0]

@@ -1,5 +1,4 @@
-//! `-j CHECKSUM`: sums up what the sender has left to its hardware. A packet that was captured on
-//! its way is summed up, so that nothing is left to do here.
+//! `-j CHECKSUM`: sums up what the sender has left to its hardware.
 
 use stateward_wire::Family;
 
@@ -42,7 +41,8 @@ impl Extension for Checksum {
 }
 
 impl Acting for Checksum {
-    fn act(&self, _: &mut dyn Context, _: Hook) -> Action {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        context.edit().finish();
         Action::Continue
     }
 }

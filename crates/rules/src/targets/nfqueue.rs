@@ -90,6 +90,13 @@ impl Acting for Nfqueue {
     /// Which of several queues takes the packet is chosen by its addresses and is not the kernel's
     /// choice, which is another at each start.
     fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        // There is one processor here, the first.
+        if self.by_processor {
+            return Action::Verdict(ChainVerdict::Queue {
+                number: self.first,
+                bypass: self.bypass,
+            });
+        }
         let count = u32::from(self.last.unwrap_or(self.first) - self.first) + 1;
         let packet = context.packet();
         let ends = packet.map(|packet| [packet.source(), packet.destination()]);

@@ -19,6 +19,9 @@ pub(super) const ALL: &[(&str, Draw)] = &[
     ("NOTRACK", notrack),
     ("REJECT", reject),
     ("RETURN", back),
+    ("TCPMSS", tcpmss),
+    ("TCPMSS", tcpmss),
+    ("TCPOPTSTRIP", tcpoptstrip),
     ("TOS", tos),
     ("TTL", hop_limit),
 ];
@@ -108,6 +111,22 @@ fn reject(random: &mut Random, place: &Place) -> Option<String> {
         ["icmp6-adm-prohibited", "icmp6-policy-fail", "icmp6-port-unreachable"],
     ));
     Some(format!("-j REJECT --reject-with {with}"))
+}
+
+fn tcpmss(random: &mut Random, place: &Place) -> Option<String> {
+    let knows_the_way = matches!(place.hook, Some("FORWARD" | "OUTPUT" | "POSTROUTING"));
+    let size = match knows_the_way && random.chance(50) {
+        true => "--clamp-mss-to-pmtu".to_owned(),
+        false => format!("--set-mss {}", random.pick([0, 100, 536, 1000, 1300, 1459, 9000])),
+    };
+    let flags = random.pick(["SYN,RST SYN", "SYN SYN", "SYN,ACK SYN"]);
+    place.only("tcp", || format!("-m tcp --tcp-flags {flags} -j TCPMSS {size}"))
+}
+
+fn tcpoptstrip(random: &mut Random, place: &Place) -> Option<String> {
+    let kinds = random.pick(["mss", "timestamp,sack-permitted", "3,5,9", "sack", "wscale,md5,255"]);
+    let stands = place.table == "mangle" && place.protocol == Some("tcp");
+    stands.then(|| format!("-j TCPOPTSTRIP --strip-options {kinds}"))
 }
 
 fn tos(random: &mut Random, place: &Place) -> Option<String> {

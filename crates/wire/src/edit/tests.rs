@@ -222,5 +222,50 @@ fn what_is_set_in_the_upper_layer_is_summed() {
         assert_eq!(verdict(&bytes), Verification::Good);
         let beyond = bytes.len();
         assert!(!edit(&mut bytes).set_upper(beyond, 0));
+        for (within, value) in [(20, 1), (21, 1), (26, 0xab)] {
+            assert!(edit(&mut bytes).set_upper_byte(within, value));
+            assert_eq!((bytes[offset(v6) + within], verdict(&bytes)), (value, Verification::Good));
+        }
+    }
+}
+
+/// Where the upper layer begins.
+fn offset(v6: bool) -> usize {
+    if v6 { 40 } else { 20 }
+}
+
+#[test]
+fn an_option_is_put_in_and_summed() {
+    for v6 in [false, true] {
+        let mut bytes = packets(v6).remove(0);
+        let (before, l4) = (bytes.clone(), offset(v6));
+        assert!(edit(&mut bytes).insert_tcp_option([1; 4]).is_none());
+        assert_eq!(bytes, before, "without room nothing is done");
+        let layout = Packet::parse(&bytes).unwrap().layout();
+        bytes.extend([0xee; 6]);
+        let longer = Edit::new(&mut bytes, layout).insert_tcp_option([2, 4, 1, 2]).unwrap();
+        assert_eq!(longer.length(), before.len() + 4);
+        bytes.truncate(longer.length());
+        assert_eq!(Packet::parse(&bytes).unwrap().layout(), longer);
+        assert_eq!(verdict(&bytes), Verification::Good);
+        assert_eq!(&bytes[l4 + 20..l4 + 24], [2, 4, 1, 2]);
+        assert_eq!(&bytes[l4 + 24..], &before[l4 + 20..]);
+    }
+}
+
+#[test]
+fn what_was_left_to_the_card_is_summed_up() {
+    for v6 in [false, true] {
+        for good in packets(v6).drain(..2) {
+            let mut bytes = good.clone();
+            let packet = Packet::parse(&bytes).unwrap();
+            let protocol = packet.upper().unwrap().protocol;
+            let pseudo = checksum::pseudo_header(packet.network(), protocol, packet.l4_length());
+            let field = offset(v6) + if protocol == protocol::TCP { 16 } else { 6 };
+            bytes[field..field + 2].copy_from_slice(&pseudo.fold().to_be_bytes());
+            assert_eq!(verdict(&bytes), Verification::Unfinished);
+            edit(&mut bytes).with_field(Field::Unfinished).finish();
+            assert_eq!(bytes, good);
+        }
     }
 }
