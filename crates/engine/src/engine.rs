@@ -274,6 +274,11 @@ impl Engine {
         &self.network
     }
 
+    /// Interfaces, addresses and routes, to change what interfaces carry.
+    pub fn network_mut(&mut self) -> &mut Network {
+        &mut self.network
+    }
+
     /// One packet.
     #[inline(never)]
     pub fn process(&mut self, arrival: &mut Arrival<'_>, from: From) -> Outcome {

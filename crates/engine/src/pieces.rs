@@ -57,7 +57,7 @@ impl Engine {
         };
         let largest_piece = Some(origins.largest());
         let mut walker = Walker { largest_piece, incomplete, ..Walker::new(now, port) };
-        let layout = packet.layout();
+        let (layout, came) = (packet.layout(), packet.length());
         if self.rules.lengthen(layout.family()) {
             bytes.resize(bytes.len() + ROOM, 0);
         }
@@ -65,9 +65,7 @@ impl Engine {
         let ended = self.pass(&mut walker, &mut frame);
         let length = frame.layout.length();
         bytes.truncate(length);
-        if walker.gathered {
-            origins.forget_pieces();
-        }
+        origins.gather(walker.gathered.min(came));
         let mut in_pieces = false;
         match ended {
             Ok(Verdict::Forward(Some(egress)) | Verdict::Output(Some(egress))) => {

@@ -291,8 +291,8 @@ impl Context for Around<'_, '_, '_> {
         }
     }
 
-    fn gather(&mut self) {
-        self.walker.gathered = true;
+    fn gather(&mut self, length: usize) {
+        self.walker.gathered = self.walker.gathered.max(length);
     }
 
     fn path_mtu(&self) -> Option<u32> {

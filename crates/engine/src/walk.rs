@@ -90,8 +90,8 @@ pub(crate) struct Walker<'a> {
     pub(crate) mark: u32,
     /// Its IPv4 header has options that were changed, and still the checksum of before.
     pub(crate) unsummed: bool,
-    /// A rule has needed it in one piece.
-    pub(crate) gathered: bool,
+    /// So many of its first bytes have been needed in one piece.
+    pub(crate) gathered: usize,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -109,7 +109,7 @@ impl Walker<'_> {
             comes_back: false,
             mark: 0,
             unsummed: false,
-            gathered: false,
+            gathered: 0,
             end: None,
         }
     }

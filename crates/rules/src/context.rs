@@ -28,9 +28,9 @@ pub trait Context {
     /// Puts four bytes of options into its TCP header, before the others.
     fn insert_tcp_option(&mut self, option: [u8; 4]);
 
-    /// Needs it in one piece, to write anywhere in it: if it came in fragments, those are
-    /// forgotten.
-    fn gather(&mut self);
+    /// Needs its first `length` bytes in one piece, to write to them: if it came in fragments, they
+    /// will not leave as they came.
+    fn gather(&mut self, length: usize);
 
     /// The largest packet that the ways to its destination and back to its source take; `None`
     /// where the way out is not known.

@@ -15,9 +15,12 @@
     reason = "a failure is the test's own"
 )]
 
+#[path = "rules/mangling.rs"]
+mod mangling;
 #[path = "rules/told.rs"]
 mod told;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
@@ -29,7 +32,7 @@ use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::{ShowCounters, Source, ValidRuleset};
 use stateward_wire::{Family, Packet};
 use testkit::dialogue::{self, Dialogue, Plan, Random};
-use testkit::kernel::{self, Hook, Kernel, Look, Observation, Scenario, Step};
+use testkit::kernel::{self, Hook, Kernel, Look, Observation, Outcome, Scenario, Step};
 use testkit::ruleset;
 
 /// Names with their texts, without what iptables-save adds.
@@ -49,15 +52,20 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Of what the host makes, the identification and the flow label are drawn.
+/// Of what the host makes, the identification and the flow label are drawn; and of IPv6 fragments
+/// the identification.
 fn shown(port: &str, by_host: bool, bytes: &[u8]) -> String {
     let mut bytes = bytes.to_vec();
-    let drawn: &[usize] = match bytes.first().map(|first| first >> 4) {
-        Some(4) => &[4, 5, 10, 11],
+    let packet = Packet::parse_trusted(&bytes).ok();
+    let fragment = packet.and_then(|packet| packet.fragment_header());
+    let drawn: &[usize] = match (bytes.first().map(|first| first >> 4), fragment) {
+        _ if !by_host => &[],
+        (Some(4), _) => &[4, 5, 10, 11],
         _ => &[1, 2, 3],
     };
-    for place in drawn.iter().filter(|_| by_host) {
-        bytes.get_mut(*place).into_iter().for_each(|byte| *byte = 0);
+    let named = fragment.into_iter().flat_map(|header| header + 4..header + 8);
+    for place in drawn.iter().copied().chain(named) {
+        bytes.get_mut(place).into_iter().for_each(|byte| *byte = 0);
     }
     format!("{port} {}", hex(&bytes))
 }
@@ -151,106 +159,143 @@ fn is_fragment(bytes: &[u8]) -> bool {
     Packet::parse(bytes).is_ok_and(|packet| packet.is_fragment())
 }
 
+/// Rules of both families, and what comes to them.
+struct Trial {
+    rules: [(Family, String); 2],
+    /// What is changed on `wan0`.
+    mtu: Option<u32>,
+    steps: Vec<dialogue::Step>,
+}
+
 /// Holds a dialogue under rules on both sides; says where they differ.
 fn hold(kernel: &mut Kernel, seed: u64) -> (usize, String) {
     let mut random = Random::new(seed ^ 0x7275_6c65);
-    let texts =
+    let rules =
         [Family::V4, Family::V6].map(|family| (family, ruleset::generate(&mut random, family)));
-    let valid = |(family, text): &(Family, String)| {
-        restore(&Source::new("rules", text), *family, RestoreOptions::default())
-    };
-    let rules: Vec<ValidRuleset> = match texts.iter().map(valid).collect() {
-        Ok(rules) => rules,
-        Err(errors) => panic!("seed {seed}: {}", errors[0]),
-    };
     let plan = Plan { packets: 120, spoilt: random.chance(30), ..Plan::default() };
-    let mut dialogue = Dialogue::generate(seed, &plan);
-    dialogue.settings = dialogue::Settings::default();
-    for step in &mut dialogue.steps {
+    let mut steps = Dialogue::generate(seed, &plan).steps;
+    for step in &mut steps {
         step.changes.clear();
     }
     // Which pieces a host answers, and their identification, are the other judge's.
-    dialogue.steps.retain(|step| !is_fragment(&step.bytes));
-    let port = |port| match port {
-        dialogue::Port::Lan => kernel::Port::Lan,
-        dialogue::Port::Wan => kernel::Port::Wan,
-        dialogue::Port::Local => kernel::Port::Local,
+    steps.retain(|step| !is_fragment(&step.bytes));
+    (steps.len(), Trial { rules, mtu: None, steps }.hold(kernel))
+}
+
+impl Trial {
+    /// Says where both sides differ: nothing if they do not.
+    fn hold(&self, kernel: &mut Kernel) -> String {
+        let valid = |(family, text): &(Family, String)| {
+            restore(&Source::new("rules", text), *family, RestoreOptions::default())
+        };
+        let rules: Vec<ValidRuleset> = match self.rules.iter().map(valid).collect() {
+            Ok(rules) => rules,
+            Err(errors) => panic!("{}", errors[0]),
+        };
+        let outcome = kernel.run(&self.scenario()).expect("the scenario");
+        let mut engine = engine(&rules);
+        if let Some(mtu) = self.mtu {
+            engine.network_mut().interfaces_mut()[1].mtu = mtu;
+        }
+        let reports = [
+            self.packets(&outcome, &mut engine),
+            connections(&outcome, &engine),
+            counters(&outcome, &engine),
+        ];
+        let [(_, v4), (_, v6)] = &self.rules;
+        let first = reports.into_iter().find(|report| !report.is_empty());
+        first.map_or(String::new(), |report| format!("{report}{v4}{v6}"))
+    }
+
+    fn scenario(&self) -> Scenario {
+        let port = |port| match port {
+            dialogue::Port::Lan => kernel::Port::Lan,
+            dialogue::Port::Wan => kernel::Port::Wan,
+            dialogue::Port::Local => kernel::Port::Local,
+        };
+        let step = |step: &dialogue::Step| Step::Packet {
+            from: port(step.from),
+            bytes: step.bytes.clone(),
+        };
+        let [(_, v4), (_, v6)] = &self.rules;
+        Scenario {
+            links: self.mtu.iter().map(|mtu| format!("link set wan0 mtu {mtu}")).collect(),
+            rules4: Some(v4.clone()),
+            rules6: Some(v6.clone()),
+            steps: self.steps.iter().map(step).collect(),
+            look: Look { trace: true, ..Look::default() },
+            ..Scenario::default()
+        }
+    }
+
+    fn packets(&self, outcome: &Outcome, engine: &mut Engine) -> String {
+        let start = outcome.started.duration_since(UNIX_EPOCH).unwrap();
+        for (number, (step, seen)) in self.steps.iter().zip(&outcome.observations).enumerate() {
+            let now = Instant((start + seen.begun).as_nanos() as u64);
+            let (theirs, ours) = (theirs(seen, step.from), ours(engine, step, now));
+            if theirs != ours {
+                let packet = format!("packet {number} {:?} {}", step.from, hex(&step.bytes));
+                return format!("{packet}\n  kernel {theirs:?}\n  engine {ours:?}\n");
+            }
+        }
+        String::new()
+    }
+}
+
+/// What only one side has in its table at the end.
+fn connections(outcome: &Outcome, engine: &Engine) -> String {
+    let theirs: BTreeSet<_> = outcome.table.iter().map(told::entry).collect();
+    let ours: BTreeSet<_> = engine.tracker().dump().map(|record| told::record(&record)).collect();
+    if theirs == ours {
+        return String::new();
+    }
+    let only = |these: &BTreeSet<String>, those| format!("{:#?}", these - those);
+    let (theirs, ours) = (only(&theirs, &ours), only(&ours, &theirs));
+    format!("connections\n  kernel {theirs}\n  engine {ours}\n")
+}
+
+/// Rules and policies that have counted differently.
+fn counters(outcome: &Outcome, engine: &Engine) -> String {
+    // The kernel prints its tables in an order of its own.
+    let sorted = |text: &str| {
+        let mut tables: Vec<_> =
+            saved(text).split_inclusive("COMMIT\n").map(str::to_owned).collect();
+        tables.sort();
+        tables.concat()
     };
-    let steps = dialogue.steps.iter();
-    let scenario = Scenario {
-        rules4: Some(texts[0].1.clone()),
-        rules6: Some(texts[1].1.clone()),
-        steps: steps
-            .map(|step| Step::Packet { from: port(step.from), bytes: step.bytes.clone() })
-            .collect(),
-        look: Look { trace: true, ..Look::default() },
-        ..Scenario::default()
-    };
-    let outcome = kernel.run(&scenario).expect("the scenario");
-    let start = outcome.started.duration_since(UNIX_EPOCH).unwrap();
-    let mut engine = engine(&rules);
     let mut report = String::new();
-    for (number, (step, seen)) in dialogue.steps.iter().zip(&outcome.observations).enumerate() {
-        let now = Instant((start + seen.begun).as_nanos() as u64);
-        let (theirs, ours) = (theirs(seen, step.from), ours(&mut engine, step, now));
-        if theirs != ours {
-            let packet = hex(&step.bytes);
-            writeln!(report, "packet {number} {:?} {packet}", step.from).unwrap();
-            writeln!(report, "  kernel {theirs:?}\n  engine {ours:?}").unwrap();
-            break;
-        }
-    }
-    let sorted = |mut lines: Vec<String>| {
-        lines.sort();
-        lines
-    };
-    let theirs = sorted(outcome.table.iter().map(told::entry).collect());
-    let ours = sorted(engine.tracker().dump().map(|record| told::record(&record)).collect());
-    if report.is_empty() && theirs != ours {
-        let only = |these: &[String], those: &[String]| {
-            these.iter().filter(|line| !those.contains(line)).cloned().collect::<Vec<_>>()
-        };
-        let (theirs, ours) = (only(&theirs, &ours), only(&ours, &theirs));
-        writeln!(report, "connections\n  kernel {theirs:#?}\n  engine {ours:#?}").unwrap();
-    }
-    let counted = |family| engine.rules(family).unwrap().counted().save(ShowCounters::Yes);
     for (theirs, family) in [(&outcome.rules4, Family::V4), (&outcome.rules6, Family::V6)] {
-        // The kernel prints its tables in an order of its own.
-        let sorted = |text: &str| {
-            let mut tables: Vec<_> =
-                saved(text).split_inclusive("COMMIT\n").map(str::to_owned).collect();
-            tables.sort();
-            tables.concat()
-        };
-        let (theirs, ours) =
-            (sorted(theirs.as_deref().unwrap_or_default()), sorted(&counted(family)));
-        if report.is_empty() && theirs != ours {
-            let differing = theirs.lines().zip(ours.lines()).filter(|(one, other)| one != other);
-            let lines: Vec<_> =
-                differing.map(|(one, other)| format!("  {one}\n  {other}")).collect();
-            writeln!(report, "counters\n{}", lines.join("\n")).unwrap();
+        let theirs = sorted(theirs.as_deref().unwrap_or_default());
+        let ours = sorted(&engine.rules(family).unwrap().counted().save(ShowCounters::Yes));
+        let pairs = theirs.lines().zip(ours.lines());
+        for (theirs, ours) in pairs.filter(|(theirs, ours)| theirs != ours) {
+            writeln!(report, "counters\n  kernel {theirs}\n  engine {ours}").unwrap();
         }
     }
-    if !report.is_empty() {
-        writeln!(report, "{}{}", texts[0].1, texts[1].1).unwrap();
-    }
-    (dialogue.steps.len(), report)
+    report
 }
 
 fn number(variable: &str, usual: u64) -> u64 {
     std::env::var(variable).map_or(usual, |value| value.parse().expect("a number"))
 }
 
-#[test]
-fn rules_decide_as_the_kernel_decides() {
+/// A kernel to judge by; none, and said so, where there is none.
+fn kernel() -> Option<Kernel> {
     match kernel::available() {
-        Ok(()) => {}
+        Ok(()) => Some(Kernel::new().expect("a namespace")),
         Err(missing) if std::env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|v| v == "1") => {
             panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}")
         }
-        Err(missing) => return eprintln!("SKIPPED: {missing}"),
+        Err(missing) => {
+            eprintln!("SKIPPED: {missing}");
+            None
+        }
     }
-    let mut kernel = Kernel::new().expect("a namespace");
+}
+
+#[test]
+fn rules_decide_as_the_kernel_decides() {
+    let Some(mut kernel) = kernel() else { return };
     let first = number("STATEWARD_RULES_SEED", 1);
     let (mut packets, mut failures) = (0, String::new());
     for seed in first..first + number("STATEWARD_RULES_ROUNDS", 60) {

@@ -32,8 +32,8 @@ pub(crate) struct Alone {
     pub(crate) counters: Option<PerDir<Counter>>,
     /// Whose helper announced the connection.
     pub(crate) announcing_helper: Option<&'static str>,
-    /// Whether it was needed in one piece.
-    pub(crate) gathered: bool,
+    /// How much of it was needed in one piece.
+    pub(crate) gathered: usize,
     /// What its ways take.
     pub(crate) path_mtu: Option<u32>,
 }
@@ -56,7 +56,7 @@ impl Alone {
             connection: None,
             counters: None,
             announcing_helper: None,
-            gathered: false,
+            gathered: 0,
             path_mtu: Some(1500),
         }
     }
@@ -194,8 +194,8 @@ impl Context for Alone {
         self.bytes.extend([0; 4]);
         assert!(Edit::new(&mut self.bytes, layout).insert_tcp_option(option).is_some());
     }
-    fn gather(&mut self) {
-        self.gathered = true;
+    fn gather(&mut self, length: usize) {
+        self.gathered = self.gathered.max(length);
     }
     fn path_mtu(&self) -> Option<u32> {
         self.path_mtu

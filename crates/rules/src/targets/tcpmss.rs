@@ -109,7 +109,7 @@ impl Acting for Tcpmss {
         if is_later_fragment(context) {
             return Action::Continue;
         }
-        context.gather();
+        context.gather(context.packet().map_or(0, |packet| packet.length()));
         match self.change(context) {
             Change::None => {}
             Change::Unknown => return Action::NotEvaluated,
@@ -247,7 +247,7 @@ mod tests {
         for family in [Family::V4, Family::V6] {
             let mut packet = Alone::syn(family, &[2, 4, 5, 0xb4, 1, 1, 4, 2]);
             assert_eq!(after("--set-mss 1400", &mut packet), [2, 4, 5, 0x78, 1, 1, 4, 2]);
-            assert!(packet.gathered);
+            assert_eq!(packet.gathered, packet.bytes().len());
             assert_eq!(after("--set-mss 1401", &mut packet), [2, 4, 5, 0x78, 1, 1, 4, 2]);
         }
     }

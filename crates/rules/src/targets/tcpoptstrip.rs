@@ -79,18 +79,19 @@ impl Acting for Tcpoptstrip {
         if is_later_fragment(context) {
             return Action::Continue;
         }
-        context.gather();
         let Some(packet) = context.packet() else { return Action::Continue };
         let (l4, length) = (packet.l4(), packet.l4_length());
         let header = TcpHeader::view(l4).map(TcpHeader::header_length);
-        if length < FIXED || header.is_some_and(|header| length < header) {
+        if length < FIXED || header.is_some_and(|header| header < FIXED || length < header) {
             return Action::Verdict(ChainVerdict::Drop);
         }
+        let whole = packet.length() - length + header.unwrap_or(FIXED);
         // As far as a capture holds them.
         let end = header.unwrap_or_default().min(l4.len());
         let mut all = [0; 60];
         let Some(room) = all.get_mut(..end) else { return Action::Continue };
         room.copy_from_slice(l4.get(..end).unwrap_or_default());
+        context.gather(whole);
         let mut edit = context.edit();
         let mut at = FIXED;
         while let Some([kind, length, ..]) = room.get(at..) {
