@@ -131,6 +131,8 @@ pub enum Way {
 pub enum Deed {
     /// Set its mark.
     Marked(u32),
+    /// Set its connection's mark.
+    ConnectionMarked(u32),
     /// Hid it from the tracker.
     Untracked,
     /// Changed its bytes.

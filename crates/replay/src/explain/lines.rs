@@ -347,6 +347,7 @@ impl Page<'_, '_> {
     fn deed(&mut self, deed: &Deed) -> fmt::Result {
         let what = match deed {
             Deed::Marked(mark) => format!("sets the packet's mark to {mark:#x}"),
+            Deed::ConnectionMarked(mark) => format!("sets the connection's mark to {mark:#x}"),
             Deed::Untracked => "hides the packet from connection tracking".to_owned(),
             Deed::Edited => "changes the packet".to_owned(),
             Deed::Logged(line) => format!("logs: {}", line.trim_end()),

@@ -207,6 +207,7 @@ impl<'a> Written<'a> {
     fn deed(deed: &Deed) -> Self {
         let (deed, value) = match deed {
             Deed::Marked(mark) => ("mark", Some(format!("{mark:#x}"))),
+            Deed::ConnectionMarked(mark) => ("connection_mark", Some(format!("{mark:#x}"))),
             Deed::Untracked => ("untrack", None),
             Deed::Edited => ("edit", None),
             Deed::Logged(line) => ("log", Some(line.clone())),
