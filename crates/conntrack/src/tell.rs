@@ -75,7 +75,7 @@ pub(crate) fn record(table: &Table, slot: u32, telling: Telling, at: Instant) ->
     })
 }
 
-fn protocol_info(entry: &Entry, in_full: bool) -> Option<ProtocolInfo> {
+pub(crate) fn protocol_info(entry: &Entry, in_full: bool) -> Option<ProtocolInfo> {
     match entry.original.protocol {
         protocol::TCP => {
             let track: &TcpTrack = transmute_ref!(&entry.l4);

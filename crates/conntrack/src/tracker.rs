@@ -53,7 +53,7 @@ use protocols::l4_packet;
 pub(crate) use protocols::{Circumstances, L4Context};
 use room::Pressure;
 use tracked::Last;
-pub use tracked::{Flow, Glimpse, Tracked};
+pub use tracked::{Flow, Glimpse, Life, Standing, Tracked};
 
 /// Where a packet meets the tracker.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -9,7 +9,7 @@ use core::cell::RefCell;
 use core::net::IpAddr;
 
 use stateward_conntrack::{
-    Counter, CtState, Flow, Instant, PerDir, Status, Tracked, Tracker, Unfinished,
+    Counter, CtState, Flow, Instant, PerDir, Standing, Status, Tracked, Tracker, Tuple, Unfinished,
 };
 use stateward_rules::matches::Match;
 use stateward_rules::targets::Extension;
@@ -369,6 +369,10 @@ impl Context for Around<'_, '_, '_> {
         if let Some(tracked) = &mut self.walker.tracked {
             self.tracker.set_mark(&mut tracked.flow, mark);
         }
+    }
+
+    fn standing(&self, tuple: &Tuple) -> Option<Standing> {
+        self.tracker.standing(tuple)
     }
 
     fn mark(&self) -> u32 {

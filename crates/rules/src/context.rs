@@ -7,7 +7,7 @@
 use core::cell::RefCell;
 use core::net::IpAddr;
 
-use stateward_conntrack::{Counter, CtState, Direction, Instant, PerDir, Status, Tuple};
+use stateward_conntrack::{Counter, CtState, Direction, Instant, PerDir, Standing, Status, Tuple};
 use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
 use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
@@ -63,6 +63,8 @@ pub trait Context {
 
     /// Changes the mark of its connection, if it has one.
     fn set_connection_mark(&mut self, mark: u32);
+    /// The connection in the table that has a tuple in either direction.
+    fn standing(&self, tuple: &Tuple) -> Option<Standing>;
 
     /// Its mark.
     fn mark(&self) -> u32;

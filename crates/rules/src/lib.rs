@@ -47,6 +47,7 @@
 pub mod address;
 mod classify;
 mod command;
+mod conncount;
 mod context;
 mod diagnostic;
 mod evaluate;

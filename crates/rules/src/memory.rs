@@ -2,6 +2,7 @@
 //!
 //! A rule of its own memory loses it when the ruleset is replaced, as in the kernel.
 
+use crate::conncount::Counts;
 use crate::matches::Match;
 use crate::matches::limit::Bucket;
 use crate::matches::statistic::{Chance, Mode};
@@ -21,6 +22,10 @@ pub(crate) enum Own {
     Counted(u32),
     /// What `statistic` chooses by.
     Chance(Chance),
+    /// The connections that `connlimit` knows.
+    Connections(Counts),
+    /// Where `string` goes on after a byte that does not fit.
+    Borders(Vec<u8>),
 }
 
 impl Own {
@@ -33,6 +38,8 @@ impl Own {
                 Mode::Nth => Self::Counted(statistic.counted()),
                 Mode::Random => Self::Chance(Chance::of_rule(position.line.into())),
             },
+            Match::Connlimit(_) => Self::Connections(Counts::default()),
+            Match::StringMatch(string) => Self::Borders(string.borders()),
             _ => Self::Nothing,
         }
     }

@@ -7,8 +7,11 @@
 //!
 //! Time in here is the kernel's: ticks of its clock, 250 a second.
 
+pub mod hashlimit;
 pub mod recent;
 
+use core::fmt;
+use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeSet;
 
 use stateward_conntrack::Instant;
@@ -22,6 +25,8 @@ use crate::validate::ValidRuleset;
 pub struct Shared {
     /// The lists of `-m recent`.
     pub recent: recent::Lists,
+    /// The tables of `-m hashlimit`.
+    pub hashlimit: hashlimit::Tables,
 }
 
 impl Shared {
@@ -30,14 +35,22 @@ impl Shared {
         let rules = rules.rules();
         let all = rules.tables.iter().flat_map(|table| &table.chains);
         let all = all.flat_map(|chain| &chain.rules).flat_map(|rule| &rule.matches);
-        let mut lists = BTreeSet::new();
+        let (mut lists, mut tables) = (BTreeSet::new(), BTreeSet::new());
         for one in all {
-            if let Match::Recent(recent) = one {
-                self.recent.join(recent);
-                lists.insert(recent.name.as_str());
+            match one {
+                Match::Recent(recent) => {
+                    self.recent.join(recent);
+                    lists.insert(recent.name.as_str());
+                }
+                Match::Hashlimit(hashlimit) => {
+                    self.hashlimit.join(hashlimit);
+                    tables.insert(hashlimit.name.as_str());
+                }
+                _ => {}
             }
         }
         self.recent.keep(rules.family, &lists);
+        self.hashlimit.keep(rules.family, &tables);
     }
 }
 
@@ -64,5 +77,46 @@ impl Users {
             Family::V6 => self.v6 = used,
         }
         self.v4 || self.v6
+    }
+}
+
+/// An address as the kernel has it: four bytes and twelve zeros, or sixteen bytes.
+type Address = [u8; 16];
+
+fn address_bytes(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, d] = address.octets();
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+        }
+        IpAddr::V6(address) => address.octets(),
+    }
+}
+
+/// The first bits of an address.
+fn masked(address: Address, length: u8) -> Address {
+    let kept = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or_default();
+    (u128::from_be_bytes(address) & kept).to_be_bytes()
+}
+
+/// An address as /proc shows it: of IPv6 nothing is left out between colons.
+#[derive(Clone, Copy, Debug)]
+struct InFull {
+    family: Family,
+    bytes: Address,
+}
+
+impl fmt::Display for InFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.family == Family::V4 {
+            let [a, b, c, d, ..] = self.bytes;
+            return Ipv4Addr::new(a, b, c, d).fmt(f);
+        }
+        for (number, pair) in self.bytes.chunks(2).enumerate() {
+            let colon = if number == 0 { "" } else { ":" };
+            let [high, low] = pair.first_chunk().copied().unwrap_or_default();
+            write!(f, "{colon}{high:02x}{low:02x}")?;
+        }
+        Ok(())
     }
 }

@@ -5,11 +5,13 @@
 
 use super::Tracker;
 use crate::entry::{ConnId, Flags};
-use crate::event::Counter;
+use crate::event::{Counter, ProtocolInfo};
 use crate::expect::Expectation;
 use crate::reason::{DropReason, Reason};
 use crate::status::{CtState, Direction, PerDir, Status};
 use crate::table::Unconfirmed;
+use crate::tcp::TcpState;
+use crate::tell;
 use crate::tuple::Tuple;
 
 /// The connection a packet belongs to.
@@ -123,6 +125,41 @@ pub(super) struct Last {
     pub(super) id: ConnId,
     pub(super) seen: Glimpse,
     pub(super) counters: Option<PerDir<Counter>>,
+}
+
+/// How a connection in the table stands, for those who count connections.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// ASSURED and so on.
+    pub status: Status,
+    /// Whether it still counts.
+    pub life: Life,
+}
+
+/// Whether a connection is still one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Life {
+    /// It is.
+    Open,
+    /// TCP in TIME_WAIT or CLOSE: only its ports are still kept.
+    Closed,
+}
+
+impl Tracker {
+    /// How the connection stands that has this tuple in either direction; `None` if there is none.
+    pub fn standing(&self, tuple: &Tuple) -> Option<Standing> {
+        let (slot, _) = self.table.find(tuple)?;
+        let entry = self.table.entry(slot)?;
+        let life = match tell::protocol_info(entry, false) {
+            Some(ProtocolInfo::Tcp(tcp))
+                if matches!(tcp.state, TcpState::TimeWait | TcpState::Close) =>
+            {
+                Life::Closed
+            }
+            _ => Life::Open,
+        };
+        Some(Standing { status: entry.status, life })
+    }
 }
 
 /// What the tracker made of a packet.

@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
-use stateward_conntrack::{Counter, CtState, Direction, Instant, PerDir, Status, Tuple, Zone};
+use stateward_conntrack::{
+    Counter, CtState, Direction, Instant, PerDir, Standing, Status, Tuple, Zone,
+};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Packet, TcpFlags, compose};
 
@@ -228,6 +230,9 @@ impl Context for Alone {
         if let Some(connection) = &mut self.connection {
             connection.mark = mark;
         }
+    }
+    fn standing(&self, _: &Tuple) -> Option<Standing> {
+        None
     }
     fn mark(&self) -> u32 {
         self.mark

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use stateward_wire::Family;
 
 use crate::address;
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension};
 use crate::matches::recent::Side;
+use crate::memory::{Memory, Own};
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
 use crate::save::Save;
@@ -103,4 +105,16 @@ impl Extension for Connlimit {
     }
 }
 
-impl Matching for Connlimit {}
+impl Matching for Connlimit {
+    /// Whether there are more than the limit. What cannot be counted ends.
+    fn passes(&self, view: &View<'_>, memory: &mut Memory<'_>) -> Result<bool, Stop> {
+        let address = match self.side {
+            Side::Source => view.source,
+            Side::Destination => view.destination,
+        };
+        let Own::Connections(counts) = memory.own else { return Ok(false) };
+        let counted = counts.count(address::masked(address, self.mask), view);
+        let count = counted.filter(|count| *count > 0).ok_or(Stop::Hotdrop)?;
+        Ok((count > self.limit as usize) == (self.bound == Bound::Above))
+    }
+}

@@ -3,10 +3,12 @@
 use stateward_wire::Family;
 
 use crate::address;
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension, Place};
 use crate::matches::connlimit::Bound;
 use crate::matches::limit;
+use crate::memory::Memory;
 use crate::number;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
@@ -285,14 +287,11 @@ impl Hashlimit {
     }
 }
 
-/// The kernel's credits: as many a tick as let a day fit into 64 bits.
-fn credits(time: u64) -> u64 {
+/// The kernel's credits: as many a tick as let a day fit into 64 bits, of which a millionth of a
+/// second has its share, rounded.
+pub(crate) fn credits(time: u64) -> u64 {
     const PER_SECOND: u64 = 250 << 39;
-    if time > u64::MAX / PER_SECOND {
-        (time / SCALE).wrapping_mul(PER_SECOND)
-    } else {
-        time * PER_SECOND / SCALE
-    }
+    time.wrapping_mul(PER_SECOND / SCALE)
 }
 
 impl Hashlimit {
@@ -434,4 +433,8 @@ pub(crate) fn is_file_name(what: &str, name: &str) -> Result<(), Refusal> {
     }
 }
 
-impl Matching for Hashlimit {}
+impl Matching for Hashlimit {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        view.context.shared().borrow_mut().hashlimit.ask(self, view)
+    }
+}

@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension, Place};
+use crate::memory::{Memory, Own};
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::{Header, Test};
 use crate::save::Save;
@@ -180,4 +182,111 @@ fn digit(byte: u8) -> Option<u8> {
     (byte as char).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
 }
 
-impl Matching for StringMatch {}
+impl StringMatch {
+    /// For each beginning of the pattern the length of the longest shorter one that it ends with
+    /// (Knuth, Morris, Pratt 1977): what is still good when the next byte does not fit.
+    pub(crate) fn borders(&self) -> Vec<u8> {
+        let pattern = &self.pattern.value;
+        let mut borders = vec![0; pattern.len()];
+        let mut border = 0;
+        for at in 1..pattern.len() {
+            border = self.advance(&borders, border, pattern.get(at).copied().unwrap_or_default());
+            if let Some(place) = borders.get_mut(at) {
+                *place = border as u8;
+            }
+        }
+        borders
+    }
+
+    /// How much of the pattern stands at the end of a text when `byte` follows one that ended with
+    /// `matched` bytes of it.
+    fn advance(&self, borders: &[u8], mut matched: usize, byte: u8) -> usize {
+        let byte = self.folded(byte);
+        loop {
+            if self.pattern.value.get(matched).is_some_and(|next| self.folded(*next) == byte) {
+                return matched + 1;
+            }
+            if matched == 0 {
+                return 0;
+            }
+            matched = borders.get(matched - 1).copied().unwrap_or_default().into();
+        }
+    }
+
+    /// A byte as it is compared: the kernel's capitals are those of Latin-1.
+    fn folded(&self, byte: u8) -> u8 {
+        match byte {
+            b'a'..=b'z' | 0xdf..=0xf6 | 0xf8..=0xff if self.ignore_case => byte - 0x20,
+            _ => byte,
+        }
+    }
+
+    fn is_in(&self, text: &[u8], borders: &[u8]) -> bool {
+        let mut matched = 0;
+        text.iter().any(|byte| {
+            matched = self.advance(borders, matched, *byte);
+            matched == self.pattern.value.len()
+        })
+    }
+}
+
+impl Matching for StringMatch {
+    /// The packet is looked at from its IP header on, and the whole of the pattern must stand before
+    /// `--to`.
+    fn passes(&self, view: &View<'_>, memory: &mut Memory<'_>) -> Result<bool, Stop> {
+        let Own::Borders(borders) = memory.own else { return Ok(false) };
+        let bytes = view.packet.bytes();
+        let end = usize::from(self.to).min(bytes.len());
+        let text = bytes.get(usize::from(self.from)..end).unwrap_or_default();
+        Ok(self.pattern.passes(self.is_in(text, borders)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::evaluate::tests::{Alone, met};
+
+    /// Whether a rule is met by a datagram of 20 + 8 bytes of headers and this payload.
+    fn found(rule: &str, payload: &[u8]) -> bool {
+        let length = (payload.len() + 8) as u16;
+        let header = [15, 160, 0, 53, (length >> 8) as u8, length as u8, 0, 0];
+        let upper = [&header[..], payload].concat();
+        let mut packet = Alone::of(stateward_wire::Family::V4, 17, &upper);
+        met(&format!("-m string --algo {rule}"), &mut packet).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_is_found_wherever_it_stands() {
+        for algorithm in ["bm", "kmp"] {
+            let found = |pattern: &str, payload: &[u8]| {
+                found(&format!("{algorithm} --string {pattern}"), payload)
+            };
+            assert!(found("abab", b"xabaabab"));
+            assert!(found("aab", b"aaaaaaaaab"));
+            assert!(!found("aab", b"abababaaa"));
+            assert!(found("GET", b"GET"));
+            assert!(!found("GET", b"GE"));
+        }
+    }
+
+    #[test]
+    fn its_last_byte_is_before_to() {
+        let payload = b"needle";
+        let rows =
+            [("28", "34", true), ("28", "33", false), ("29", "60", false), ("0", "34", true)];
+        for (from, to, expected) in rows {
+            let rule = format!("kmp --string needle --from {from} --to {to}");
+            assert_eq!(found(&rule, payload), expected, "{from} {to}");
+        }
+        assert!(!found("bm --string needle --from 2000", payload));
+        assert!(found("bm ! --string needle --from 2000", payload));
+    }
+
+    #[test]
+    fn capitals_are_those_of_latin_1() {
+        assert!(found("bm --icase --string NeeDle", b"nEEdLE"));
+        assert!(!found("bm --string NeeDle", b"needle"));
+        assert!(found("kmp --icase --hex-string |e4c4|", &[0xc4, 0xe4]));
+        assert!(!found("kmp --icase --hex-string |f7|", &[0xd7]));
+    }
+}

@@ -1,9 +1,12 @@
 //! `-m time`: the clock and the calendar, in UTC or in the kernel's time zone.
 
+use stateward_conntrack::NANOS_PER_SECOND;
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension};
+use crate::memory::Memory;
 use crate::number;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::Header;
@@ -259,4 +262,52 @@ fn week_day(word: &str) -> Result<u8, Refusal> {
     found.map(|(day, _)| 1 << day).ok_or_else(|| bad("no day of the week"))
 }
 
-impl Matching for Time {}
+const DAY: u64 = 86_400;
+
+impl Time {
+    fn holds(&self, second: u64) -> bool {
+        let dates = u64::from(self.dates.0)..=u64::from(self.dates.1);
+        let (start, stop) = (u64::from(self.times.0), u64::from(self.times.1));
+        let of_day = second % DAY;
+        let is_past_start = start <= of_day;
+        let is_before_stop = of_day <= stop;
+        let is_in_time = match start < stop {
+            true => is_past_start && is_before_stop,
+            false => is_past_start || is_before_stop,
+        };
+        // What is over midnight may belong to the day before.
+        let belongs_before = start >= stop && self.contiguous && is_before_stop;
+        let day = (second / DAY).saturating_sub(belongs_before.into());
+        dates.contains(&second)
+            && is_in_time
+            && self.week_days & 1 << week_day_of(day) != 0
+            && self.month_days & 1 << month_day_of(day) != 0
+    }
+}
+
+/// Monday is 1; the first of January 1970 was a Thursday.
+fn week_day_of(day: u64) -> u64 {
+    (day + 3) % 7 + 1
+}
+
+/// The day of the month, from 1, of a day since 1970. Years begin in March here, so that the day
+/// that some of them have is their last one; 153 days are five months of 31 and 30 days in turn.
+fn month_day_of(day: u64) -> u64 {
+    const TO_1970: u64 = 719_468;
+    const ERA: u64 = 146_097;
+    let of_era = (day + TO_1970) % ERA;
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    of_year - (153 * month + 2) / 5 + 1
+}
+
+impl Matching for Time {
+    /// Instants are counted from 1970, as a capture has them; the kernel's zone is UTC.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        Ok(self.holds(view.context.now().0 / NANOS_PER_SECOND))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,12 +12,12 @@
 //! after 65,536 of them, the last one is read here.
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use std::collections::{BTreeMap, BTreeSet};
 
 use stateward_wire::Family;
 
-use super::{HZ, Users};
+use super::{Address, HZ, InFull, Users, address_bytes};
 use crate::matches::recent::{Recent, What};
 
 /// The kernel module's parameters.
@@ -56,9 +56,6 @@ pub struct List {
     turn: u64,
     users: Users,
 }
-
-/// An address as the kernel has it: four bytes and twelve zeros, or sixteen bytes.
-type Address = [u8; 16];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
@@ -196,7 +193,7 @@ impl List {
     }
 
     fn key(&self, address: IpAddr) -> Key {
-        let mut key = Key { family: Family::of(address), address: bytes(address) };
+        let mut key = Key { family: Family::of(address), address: address_bytes(address) };
         key.address.iter_mut().zip(self.mask).for_each(|(byte, mask)| *byte &= mask);
         key
     }
@@ -262,19 +259,9 @@ const fn is_after(time: u64, other: u64) -> bool {
     (other.wrapping_sub(time) as i64) < 0
 }
 
-fn bytes(address: IpAddr) -> Address {
-    match address {
-        IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-        }
-        IpAddr::V6(address) => address.octets(),
-    }
-}
-
 /// Behind a mask of IPv4 that nobody wrote all bits are set.
 fn mask(rule: &Recent) -> Address {
-    let mut all = bytes(rule.mask);
+    let mut all = address_bytes(rule.mask);
     if !rule.masked {
         all[4..].fill(u8::MAX);
     }
@@ -288,36 +275,15 @@ impl fmt::Display for List {
         for key in self.order.values() {
             let Some(entry) = self.entries.get(key) else { continue };
             let Entry { ttl, next, times, .. } = entry;
-            f.write_str("src=")?;
-            key.fmt(f)?;
+            let address = InFull { family: key.family, bytes: key.address };
             let last = entry.last(self.times_mask);
-            write!(f, " ttl: {ttl} last_seen: {last} oldest_pkt: {next}")?;
+            write!(f, "src={address} ttl: {ttl} last_seen: {last} oldest_pkt: {next}")?;
             for (number, time) in times.iter().enumerate() {
                 write!(f, "{} {time}", if number == 0 { "" } else { "," })?;
             }
             f.write_str("\n")?;
         }
         Ok(())
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.family {
-            Family::V4 => {
-                let [a, b, c, d, ..] = self.address;
-                Ipv4Addr::new(a, b, c, d).fmt(f)
-            }
-            // In full: nothing is left out between colons.
-            Family::V6 => {
-                for (number, pair) in self.address.chunks(2).enumerate() {
-                    let colon = if number == 0 { "" } else { ":" };
-                    let [high, low] = pair.first_chunk().copied().unwrap_or_default();
-                    write!(f, "{colon}{high:02x}{low:02x}")?;
-                }
-                Ok(())
-            }
-        }
     }
 }
 

@@ -10,8 +10,9 @@ use stateward_engine::source::{OwnSource, SourceCheck};
 use stateward_engine::{Arrival, Config, Engine, From, Port};
 use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::{ShowCounters, Source, ValidRuleset};
-use stateward_wire::Family;
+use stateward_wire::{self as wire, Family};
 use testkit::build::Packet;
+use testkit::dialogue::{self, Dialogue, Plan, Random};
 use testkit::kernel::{self, Kernel, Look, Scenario, Step};
 
 /// The kernel, if it is there.
@@ -43,6 +44,8 @@ pub(crate) struct Case {
     pub(crate) rules4: String,
     pub(crate) rules6: String,
     pub(crate) steps: Vec<Step>,
+    /// Rest before each packet.
+    pub(crate) pace: Option<Duration>,
 }
 
 /// What is left when both sides agreed about every packet and every counter.
@@ -64,6 +67,7 @@ pub(crate) fn hold(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
         rules4: Some(case.rules4.clone()),
         rules6: Some(case.rules6.clone()),
         steps: case.steps.clone(),
+        pace: case.pace,
         look: Look { trace: true, ..Look::default() },
         ..Scenario::default()
     };
@@ -170,6 +174,44 @@ fn ours(engine: &mut Engine, from: kernel::Port, bytes: &[u8], at: Duration) -> 
     engine.take_events(&mut Vec::new());
     let path = engine.notes().path.iter().filter_map(|passed| engine.name(*passed));
     path.map(|name| name.to_string()).collect()
+}
+
+/// Rules without a family's own, in every hook that is theirs; `count` rules a chain at most.
+pub(crate) fn everywhere(
+    random: &mut Random,
+    count: usize,
+    mut rule: impl FnMut(&mut Random, &str) -> String,
+) -> String {
+    let mut text = String::new();
+    for (table, hooks) in [
+        ("raw", &["PREROUTING", "OUTPUT"][..]),
+        ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
+        ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
+    ] {
+        writeln!(text, "*{table}").unwrap();
+        hooks.iter().for_each(|hook| writeln!(text, ":{hook} ACCEPT [0:0]").unwrap());
+        for hook in hooks {
+            for _ in 0..random.below(count + 1) {
+                writeln!(text, "-A {hook} {}", rule(random, table)).unwrap();
+            }
+        }
+        writeln!(text, "COMMIT").unwrap();
+    }
+    text
+}
+
+/// The packets of a random dialogue, without pieces of packets.
+pub(crate) fn dialogue(seed: u64, packets: usize) -> Vec<Step> {
+    let plan = Plan { packets, ..Plan::default() };
+    let dialogue = Dialogue::generate(seed, &plan);
+    let port = |port| match port {
+        dialogue::Port::Lan => kernel::Port::Lan,
+        dialogue::Port::Wan => kernel::Port::Wan,
+        dialogue::Port::Local => kernel::Port::Local,
+    };
+    let is_fragment = |bytes: &[u8]| wire::Packet::parse(bytes).is_ok_and(|p| p.is_fragment());
+    let steps = dialogue.steps.into_iter().filter(|step| !is_fragment(&step.bytes));
+    steps.map(|step| Step::Packet { from: port(step.from), bytes: step.bytes }).collect()
 }
 
 /// A packet comes in.

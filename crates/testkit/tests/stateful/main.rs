@@ -16,4 +16,8 @@
 )]
 
 mod both;
+mod connlimit;
+mod hashlimit;
 mod recent;
+mod string;
+mod time;

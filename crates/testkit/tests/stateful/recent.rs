@@ -155,12 +155,14 @@ fn lists_are_kept_as_the_kernel_keeps_them() {
         steps.push(Step::Rules4(replaced));
         steps.extend((0..20).map(|_| datagram(&mut random)));
         steps.push(shell(READ));
-        let case = Case { rules4, rules6, steps };
+        let case = Case { rules4, rules6, steps, ..Case::default() };
         let held =
             hold(&mut kernel, &case).unwrap_or_else(|report| panic!("seed {seed}: {report}"));
         assert_same(&held.said[0], &shown(&held), &format!("seed {seed}"));
     }
 }
+
+const NOTHING: &str = "*filter\nCOMMIT\n";
 
 #[test]
 fn a_full_list_loses_who_was_noted_longest_ago() {
@@ -177,7 +179,8 @@ fn a_full_list_loses_who_was_noted_longest_ago() {
     steps.extend([1, 2, 3, 1].map(sent));
     steps.extend((4..=102).map(sent));
     steps.push(shell(READ));
-    let case = Case { rules4: rules4.to_owned(), rules6: "*filter\nCOMMIT\n".to_owned(), steps };
+    let case =
+        Case { rules4: rules4.to_owned(), rules6: NOTHING.to_owned(), steps, ..Case::default() };
     let held = hold(&mut kernel, &case).unwrap_or_else(|report| panic!("{report}"));
     assert_eq!(held.said[0].lines().filter(|line| line.starts_with("src=")).count(), 100);
     assert_same(&held.said[0], &shown(&held), "100");
