@@ -9,6 +9,7 @@
 
 mod conditions;
 mod header;
+pub mod large;
 mod targets;
 
 use stateward_wire::Family;
