@@ -321,7 +321,7 @@ impl Engine {
         let (egress, own) = (self.network.route(destination), self.network.is_local(destination));
         // The process that sends it is told, before any hook.
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
-            return Err(walker.drop(At::Routing, Why::Routing(RoutingDrop::NoRoute)));
+            return Err(walker.drop(At::Routing, Why::Routing(self.network.refusal(destination))));
         }
         (walker.egress, walker.comes_back) = (if own { None } else { egress }, own);
         self.notes.account.note(|| {

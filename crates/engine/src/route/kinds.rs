@@ -77,9 +77,10 @@ impl Network {
 
     /// Whether a route leads there, by the device if one is given.
     fn leads_to(&self, address: Ipv6Addr, device: Option<&str>) -> bool {
+        let Some(asked) = device else { return self.route(address.into()).is_some() };
         let name = |dev| self.interface(dev).map(|interface| interface.name.as_str());
         self.v6
             .cover_values(&Ipv6Net::from(address))
-            .any(|dev| device.is_none_or(|asked| name(*dev) == Some(asked)))
+            .any(|way| way.out.is_ok_and(|dev| name(dev) == Some(asked)))
     }
 }
