@@ -126,9 +126,9 @@ macro_rules! extensions {
             }
 
             /// What it does to packets.
-            pub(crate) fn work(&self) -> Box<dyn $work> {
+            pub(crate) fn work(&self) -> &dyn $work {
                 match self {
-                    $(Self::$variant(extension) => Box::new(extension.clone()),)+
+                    $(Self::$variant(extension) => extension,)+
                 }
             }
 
