@@ -3,7 +3,9 @@
 pub mod addrtype;
 pub mod ah;
 pub mod ah6;
+pub mod bpf;
 pub mod cgroup;
+pub mod cluster;
 pub mod comment;
 pub mod connbytes;
 pub mod connlabel;
@@ -34,7 +36,9 @@ pub mod mac;
 pub mod mark;
 pub mod mh;
 pub mod multiport;
+pub mod nfacct;
 pub mod options6;
+pub mod osf;
 pub mod owner;
 pub mod physdev;
 pub mod pkttype;
@@ -67,8 +71,12 @@ crate::extension::extensions! {
         Ah(ah::Ah),
         /// `-m ah`
         Ah6(ah6::Ah6),
+        /// `-m bpf`
+        Bpf(bpf::Bpf),
         /// `-m cgroup`
         Cgroup(cgroup::Cgroup),
+        /// `-m cluster`
+        Cluster(cluster::Cluster),
         /// `-m comment`
         Comment(comment::Comment),
         /// `-m connbytes`
@@ -129,6 +137,10 @@ crate::extension::extensions! {
         Mh(mh::Mh),
         /// `-m multiport`
         Multiport(multiport::Multiport),
+        /// `-m nfacct`
+        Nfacct(nfacct::Nfacct),
+        /// `-m osf`
+        Osf(osf::Osf),
         /// `-m owner`
         Owner(owner::Owner),
         /// `-m physdev`
