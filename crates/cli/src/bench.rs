@@ -6,18 +6,23 @@
 //!
 //! New connections are timed apart: into a table that holds N already, then they end by virtual
 //! time alone, and the next round uses their places again.
+//!
+//! With `--rules` it is a ruleset that is measured (`bench/rules.rs`).
 
 mod figures;
 mod memory;
 mod packets;
+mod rules;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::time::{Duration, Instant as Clock};
 
 use clap::{Args, ValueEnum};
 use stateward_conntrack::{CtState, Instant, Span, Sysctls};
 use stateward_engine::{Arrival, Config, Engine, From, InterfaceId, Port, Verdict};
 
+use crate::error::Failure;
 use figures::{Figures, Rounds};
 use packets::{Batch, Maker, Way};
 
@@ -71,6 +76,12 @@ pub struct BenchArgs {
     /// Count packets and bytes of each connection (nf_conntrack_acct = 1)
     #[arg(long)]
     pub acct: bool,
+    /// Measure what the rules of this file cost each packet, instead
+    ///
+    /// Packets of strangers, and packets as the rules of the longest chain describe them, begin
+    /// connections in an engine with the rules and in one with their policies alone.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "connections", "new_ratio", "workers"])]
+    pub rules: Option<PathBuf>,
     /// Output
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -83,6 +94,8 @@ pub enum BenchError {
     Wrong(String),
     /// What was asked for cannot be done.
     Usage(String),
+    /// The rules to measure cannot be run.
+    Rules(Box<Failure>),
     /// The figures could not be printed.
     Io(io::Error),
 }
@@ -92,6 +105,7 @@ impl std::fmt::Display for BenchError {
         match self {
             BenchError::Wrong(what) => write!(f, "the engine gave a wrong answer: {what}"),
             BenchError::Usage(what) => f.write_str(what),
+            BenchError::Rules(failure) => failure.fmt(f),
             BenchError::Io(error) => error.fmt(f),
         }
     }
@@ -112,6 +126,9 @@ pub fn run(args: &BenchArgs, out: &mut impl Write) -> Result<(), BenchError> {
     }
     if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
         return Err(BenchError::Usage("--seconds must be above 0 and at most 3600".into()));
+    }
+    if let Some(file) = &args.rules {
+        return rules::run(args, file, out);
     }
     let figures = if args.workers == 1 {
         worker(args, args.connections)?

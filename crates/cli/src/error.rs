@@ -128,6 +128,7 @@ impl From<BenchError> for Failure {
         match error {
             BenchError::Wrong(_) => Self { kind: Kind::No, message, hint: None },
             BenchError::Usage(_) => Self::usage(message, None),
+            BenchError::Rules(failure) => *failure,
             BenchError::Io(error) => Self::output(error),
         }
     }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueHint};
+use stateward_engine::route::{Network, Routing};
 use stateward_replay::config::Config;
 use stateward_replay::explain::Files;
+use stateward_replay::ip::{IpError, IpListing};
 use stateward_replay::machine::{self, Machine};
 use stateward_wire::Family;
 
@@ -21,6 +23,15 @@ pub(crate) struct MachineArgs {
     /// The machine to stand in for (gateway.toml): interfaces, routes, sysctls
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
+
+    /// What `ip -j addr` prints on the machine, instead of a configuration's interfaces (repeatable,
+    /// also for `ip -j link`)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) addr: Vec<PathBuf>,
+
+    /// What `ip -j route` or `ip -j -6 route` prints on the machine (repeatable)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) route: Vec<PathBuf>,
 
     /// iptables rules for IPv4, as iptables-save writes them, or a script of iptables commands
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -73,29 +84,18 @@ impl MachineArgs {
 
     /// The machine that the arguments describe.
     pub(crate) fn describe(&self) -> Result<Described, Failure> {
-        let own = self.host.iter().copied();
-        let mut rules = [self.rules.clone(), self.rules6.clone()];
-        let mut machine = match &self.config {
-            None => Machine::transparent(own),
-            Some(file) => {
-                let config = Config::load(file)?;
-                if !config.interfaces.is_empty() && !self.host.is_empty() {
-                    let hint = "its addresses are those of its interfaces".to_owned();
-                    let message = format!("--host: {} describes the machine", file.display());
-                    return Err(Failure::usage(message, Some(hint)));
-                }
-                let machine = Machine::from_config(&config, own)?;
-                let [v4, v6] = rules;
-                rules = [v4.or(config.rules), v6.or(config.rules6)];
-                machine
-            }
-        };
+        let config = self.config.as_deref().map(Config::load).transpose()?;
+        let mut machine = self.machine(config.as_ref())?;
+        let of_config = config.as_ref().is_some_and(|config| !config.ip_addresses.is_empty());
+        let listed = of_config || !self.addr.is_empty();
+        let (v4, v6) = config.map_or((None, None), |config| (config.rules, config.rules6));
+        let rules = [self.rules.clone().or(v4), self.rules6.clone().or(v6)];
         for (file, family) in rules.iter().zip([Family::V4, Family::V6]) {
             if let Some(file) = file {
                 machine.rules.push(rules::to_run(file, family)?);
             }
         }
-        for assignment in &self.sysctl {
+        for assignment in self.sysctl.iter().filter(|one| !(listed && one.is_forwarding())) {
             machine.set(&assignment.name, &assignment.value).map_err(|error| {
                 let message = format!("--sysctl {}: {error}", assignment.name);
                 Failure::usage(message, machine::hint(&assignment.name, error))
@@ -103,5 +103,70 @@ impl MachineArgs {
         }
         let [v4, v6] = rules.map(|file| file.map(|file| file.display().to_string()));
         Ok(Described { machine, files: Files { v4, v6 } })
+    }
+
+    /// Without rules, and without the settings of the command line.
+    fn machine(&self, config: Option<&Config>) -> Result<Machine, Failure> {
+        let own = || self.host.iter().copied();
+        let network = self.listing(config)?;
+        let described = match (config, &network) {
+            (_, Some(_)) => Some("--addr".to_owned()),
+            (Some(config), None) if !config.interfaces.is_empty() => {
+                self.config.as_ref().map(|file| file.display().to_string())
+            }
+            _ => None,
+        };
+        if let Some(described) = described.filter(|_| !self.host.is_empty()) {
+            let hint = "its addresses are those of its interfaces".to_owned();
+            let message = format!("--host: {described} describes the machine");
+            return Err(Failure::usage(message, Some(hint)));
+        }
+        Ok(match (network, config) {
+            (Some(network), config) => Machine::on(network, config)?,
+            (None, Some(config)) => Machine::from_config(config, own())?,
+            (None, None) => Machine::transparent(own()),
+        })
+    }
+
+    /// The network of `ip`'s listings, those of the command line before those of the configuration.
+    fn listing(&self, config: Option<&Config>) -> Result<Option<Network>, Failure> {
+        let of_config = config.map(|config| (&config.ip_addresses, &config.ip_routes));
+        let empty = Vec::new();
+        let (addresses, routes) = match (self.addr.is_empty() && self.route.is_empty(), of_config) {
+            (true, Some(of_config)) => of_config,
+            (true, None) => (&empty, &empty),
+            (false, _) => (&self.addr, &self.route),
+        };
+        if addresses.is_empty() && routes.is_empty() {
+            return Ok(None);
+        }
+        if addresses.is_empty() {
+            let hint = "--addr takes what `ip -j addr` prints".to_owned();
+            return Err(Failure::usage("--route: the interfaces are missing", Some(hint)));
+        }
+        let mut listing = IpListing::default();
+        let refused = |error: IpError| Failure::usage(error.to_string(), error.hint);
+        for file in addresses {
+            let text = rules::read(file)?;
+            listing.read_addresses(&file.display().to_string(), &text).map_err(refused)?;
+        }
+        for file in routes {
+            let text = rules::read(file)?;
+            listing.read_routes(&file.display().to_string(), &text).map_err(refused)?;
+        }
+        let forward = match self.sysctl.iter().rfind(|one| one.is_forwarding()) {
+            Some(one) => one.value != "0",
+            None => config.and_then(|config| config.forward).unwrap_or(true),
+        };
+        let routing = if forward { Routing::Forwarding } else { Routing::Host };
+        let network = listing.network(routing).map_err(refused)?;
+        listing.notes().iter().for_each(|note| eprintln!("note: {note}"));
+        Ok(Some(network))
+    }
+}
+
+impl Assignment {
+    fn is_forwarding(&self) -> bool {
+        self.name.replace('/', ".") == "net.ipv4.ip_forward"
     }
 }

@@ -1,6 +1,6 @@
-//! `stateward explain`: the examples of its page are what it prints, word for word, and its errors
+//! `stateward explain`: the examples of the pages are what it prints, word for word, and its errors
 //! say what to do. `SNAPSHOTS=overwrite cargo test -p stateward --test explain` writes what it
-//! prints now into the page.
+//! prints now into the pages.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the test's own")]
 
@@ -54,15 +54,17 @@ fn renewed(page: &str) -> String {
 }
 
 #[test]
-fn the_examples_of_the_page_are_what_is_printed() {
-    let file = repository().join("docs/explain.md");
-    let page = fs::read_to_string(&file).unwrap();
-    assert!(page.matches("```console").count() >= 5, "the page has lost its examples");
-    let renewed = renewed(&page);
-    if std::env::var("SNAPSHOTS").is_ok_and(|wish| wish == "overwrite") {
-        fs::write(&file, renewed).unwrap();
-    } else {
-        snapbox::assert_data_eq!(page, snapbox::Data::text(renewed).raw());
+fn the_examples_of_the_pages_are_what_is_printed() {
+    for (page, examples) in [("docs/explain.md", 7), ("docs/gateway.md", 1)] {
+        let file = repository().join(page);
+        let page = fs::read_to_string(&file).unwrap();
+        assert!(page.matches("```console").count() >= examples, "{file:?} has lost its examples");
+        let renewed = renewed(&page);
+        if std::env::var("SNAPSHOTS").is_ok_and(|wish| wish == "overwrite") {
+            fs::write(&file, renewed).unwrap();
+        } else {
+            snapbox::assert_data_eq!(page, snapbox::Data::text(renewed).raw());
+        }
     }
 }
 
@@ -96,4 +98,20 @@ fn an_interface_that_is_not_there_is_an_error() {
     assert!(printed(&line).starts_with("error: --in: the machine has no interface `dmz0`"));
     let line = "stateward explain --config gateway.toml 'in dmz0 udp 192.168.1.9:4 > 8.8.8.8:53'";
     assert!(printed(line).starts_with("error: packet 1: the machine has no interface `dmz0`"));
+}
+
+#[test]
+fn what_ip_lists_is_a_machine() {
+    let packet = "'tcp 198.51.100.7:40000 > 203.0.113.1:22 S'";
+    let line = |more: &str| printed(&format!("stateward explain --rules rules.v4 {more} {packet}"));
+    let listed = line("--addr addr.json --route route.json");
+    assert!(listed.contains("routing: to this host"), "{listed}");
+    assert!(listed.starts_with("wan0: IP"), "{listed}");
+    assert!(line("--route route.json").starts_with("error: --route: the interfaces are missing"));
+    assert!(line("--addr route.json").starts_with("error: route.json: these are routes"));
+    assert!(line("--addr addr.json --host 192.0.2.1").starts_with("error: --host: --addr"));
+    let forwarded = "'tcp 192.168.1.9:4 > 198.51.100.7:443 S'";
+    let host = "stateward explain --addr addr.json --sysctl net.ipv4.ip_forward=0";
+    let host = printed(&format!("{host} {forwarded}"));
+    assert!(host.contains("drop, at routing: this host does not forward"), "{host}");
 }

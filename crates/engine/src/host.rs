@@ -41,7 +41,10 @@ fn error_for(reason: RoutingDrop, v4: bool) -> Option<Error> {
         (RoutingDrop::TimeToLive, true) => plain(11, 0),
         (RoutingDrop::TimeToLive, false) => plain(3, 0),
         (RoutingDrop::NoRoute, true) => plain(3, 0),
-        (RoutingDrop::NoRoute, false) => plain(1, 0),
+        (RoutingDrop::Unreachable, true) => plain(3, 1),
+        (RoutingDrop::Prohibited, true) => plain(3, 13),
+        (RoutingDrop::NoRoute | RoutingDrop::Unreachable, false) => plain(1, 0),
+        (RoutingDrop::Prohibited, false) => plain(1, 1),
         (RoutingDrop::LinkLocalSource, false) => plain(1, 2),
         (RoutingDrop::TooBig { mtu }, true) => {
             Some(Error { kind: 3, code: 4, rest: [0, 0, (mtu >> 8) as u8, mtu as u8] })
@@ -98,6 +101,7 @@ impl Engine {
         };
         let asked = Some(packet.destination()).filter(|asked| self.network.is_own(*asked));
         let source = asked
+            .or_else(|| self.network.preferred_source(to).filter(|_| to.is_ipv4()))
             .or_else(|| self.network.address_on(speaks, to))
             .or_else(|| self.network.address_on(interface, to));
         let Some(source) = source else { return };
@@ -147,8 +151,7 @@ impl Engine {
             (header.acknowledgment.get(), 0, TcpFlags::RST)
         } else {
             let beyond = [TcpFlags::SYN, TcpFlags::FIN].map(|one| u32::from(flags.contains(one)));
-            // A header longer than its packet leaves less than nothing.
-            let payload = packet.l4_length().wrapping_sub(header.header_length()) as u32;
+            let payload = packet.l4_length().saturating_sub(header.header_length()) as u32;
             let next = header.sequence.get().wrapping_add(payload);
             let next = next.wrapping_add(beyond[0]).wrapping_add(beyond[1]);
             (0, next, TcpFlags(TcpFlags::RST.0 | TcpFlags::ACK.0))
@@ -177,7 +180,6 @@ impl Engine {
         let mut way = Walker::new(walker.now, Port::Local);
         way.comes_back = self.network.is_own(to);
         way.egress = Some(interface).filter(|_| !way.comes_back);
-        way.insists = walker.is_untracked();
         let asked = walker.tracked.as_mut().filter(|tracked| tracked.flow != Flow::None);
         let attached = asked.is_some();
         way.tracked = asked.map(|tracked| Tracked {

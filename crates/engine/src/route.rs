@@ -7,6 +7,7 @@
 //! `ip6_rcv_core`, `ip6_forward`. What sources may come in is [`crate::source`]'s.
 
 mod kinds;
+mod listed;
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,6 +20,8 @@ use stateward_wire::{Network as Header, Packet};
 use crate::engine::Port;
 use crate::options::{self, Problem};
 use crate::source::SourceCheck;
+
+pub use self::listed::{Hop, Listed};
 
 /// An interface, by its position in [`Network::interfaces`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -88,8 +91,16 @@ pub struct Network {
     routing: Routing,
     own: BTreeSet<IpAddr>,
     broadcast: BTreeSet<Ipv4Addr>,
-    v4: PrefixMap<Ipv4Net, InterfaceId>,
-    v6: PrefixMap<Ipv6Net, InterfaceId>,
+    v4: PrefixMap<Ipv4Net, Way>,
+    v6: PrefixMap<Ipv6Net, Way>,
+}
+
+/// What a route does with packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Way {
+    out: Result<InterfaceId, RoutingDrop>,
+    /// The address that this host speaks from that way.
+    source: Option<IpAddr>,
 }
 
 /// Why routing dropped a packet.
@@ -105,6 +116,12 @@ pub enum RoutingDrop {
     Multicast,
     /// No route.
     NoRoute,
+    /// A `blackhole` route.
+    Blackhole,
+    /// An `unreachable` route.
+    Unreachable,
+    /// A `prohibit` route.
+    Prohibited,
     /// This host does not forward.
     NotForwarding,
     /// The TTL or hop limit is used up.
@@ -127,12 +144,15 @@ pub enum RoutingDrop {
 
 impl RoutingDrop {
     /// Every code.
-    pub const CODES: [&'static str; 11] = [
+    pub const CODES: [&'static str; 14] = [
         "martian_source",
         "martian_destination",
         "reverse_path",
         "multicast_not_joined",
         "no_route",
+        "blackhole",
+        "unreachable",
+        "prohibited",
         "not_forwarding",
         "time_to_live",
         "too_big",
@@ -149,6 +169,9 @@ impl RoutingDrop {
             RoutingDrop::ReversePath => "reverse_path",
             RoutingDrop::Multicast => "multicast_not_joined",
             RoutingDrop::NoRoute => "no_route",
+            RoutingDrop::Blackhole => "blackhole",
+            RoutingDrop::Unreachable => "unreachable",
+            RoutingDrop::Prohibited => "prohibited",
             RoutingDrop::NotForwarding => "not_forwarding",
             RoutingDrop::TimeToLive => "time_to_live",
             RoutingDrop::TooBig { .. } => "too_big",
@@ -173,6 +196,11 @@ impl fmt::Display for RoutingDrop {
             }
             RoutingDrop::Multicast => f.write_str("nobody here has joined this multicast group"),
             RoutingDrop::NoRoute => f.write_str("there is no route to the destination"),
+            RoutingDrop::Blackhole => f.write_str("the route to the destination is a blackhole"),
+            RoutingDrop::Unreachable => {
+                f.write_str("the route to the destination says that it is unreachable")
+            }
+            RoutingDrop::Prohibited => f.write_str("the route to the destination prohibits it"),
             RoutingDrop::NotForwarding => f.write_str("this host does not forward"),
             RoutingDrop::TimeToLive => f.write_str("the time to live is used up"),
             RoutingDrop::TooBig { mtu } => {
@@ -203,12 +231,25 @@ pub(crate) enum Decision {
 impl Network {
     /// A network that routes: each interface's addresses give its connected routes.
     pub fn new(interfaces: Vec<Interface>, routes: &[Route], routing: Routing) -> Network {
-        let mut network = Network { interfaces, routing, ..Network::default() };
+        let mut network = Network::addressed(interfaces, routing);
         for (number, interface) in network.interfaces.clone().iter().enumerate() {
             let id = InterfaceId(u16::try_from(number).unwrap_or(u16::MAX));
             for address in &interface.addresses {
+                network.connect(address.trunc(), Way { out: Ok(id), source: None });
+            }
+        }
+        for route in routes {
+            network.connect(route.to, Way { out: Ok(route.dev), source: None });
+        }
+        network
+    }
+
+    /// A network whose interfaces have addresses, and that has no routes yet.
+    fn addressed(interfaces: Vec<Interface>, routing: Routing) -> Network {
+        let mut network = Network { interfaces, routing, ..Network::default() };
+        for interface in &network.interfaces {
+            for address in &interface.addresses {
                 network.own.insert(address.addr());
-                network.connect(address.trunc(), id);
                 match address {
                     IpNet::V4(net) if net.prefix_len() < 31 => {
                         network.broadcast.insert(net.broadcast());
@@ -220,9 +261,6 @@ impl Network {
                     _ => {}
                 }
             }
-        }
-        for route in routes {
-            network.connect(route.to, route.dev);
         }
         network
     }
@@ -239,10 +277,10 @@ impl Network {
 
     /// Of several routes to one network the first counts: Linux takes the interface that had its
     /// address first, and none that is added to it by hand before one that an address implies.
-    fn connect(&mut self, to: IpNet, dev: InterfaceId) {
+    fn connect(&mut self, to: IpNet, way: Way) {
         match to {
-            IpNet::V4(net) => self.v4.entry(net).or_insert(dev),
-            IpNet::V6(net) => self.v6.entry(net).or_insert(dev),
+            IpNet::V4(net) => self.v4.entry(net).or_insert(way),
+            IpNet::V6(net) => self.v6.entry(net).or_insert(way),
         };
     }
 
@@ -309,10 +347,26 @@ impl Network {
     }
 
     /// Where a destination is.
+    #[inline]
     pub fn route(&self, to: IpAddr) -> Option<InterfaceId> {
+        self.way(to)?.out.ok()
+    }
+
+    /// Why a packet does not go where no route leads to.
+    pub(crate) fn refusal(&self, to: IpAddr) -> RoutingDrop {
+        self.way(to).and_then(|way| way.out.err()).unwrap_or(RoutingDrop::NoRoute)
+    }
+
+    /// The address that the route there says this host speaks from.
+    pub(crate) fn preferred_source(&self, to: IpAddr) -> Option<IpAddr> {
+        self.way(to)?.source
+    }
+
+    #[inline]
+    fn way(&self, to: IpAddr) -> Option<&Way> {
         match to {
-            IpAddr::V4(to) => self.v4.get_lpm(&Ipv4Net::from(to)).map(|(_, dev)| *dev),
-            IpAddr::V6(to) => self.v6.get_lpm(&Ipv6Net::from(to)).map(|(_, dev)| *dev),
+            IpAddr::V4(to) => self.v4.get_lpm(&Ipv4Net::from(to)).map(|(_, way)| way),
+            IpAddr::V6(to) => self.v6.get_lpm(&Ipv6Net::from(to)).map(|(_, way)| way),
         }
     }
 
@@ -463,7 +517,7 @@ impl Network {
         if self.is_own(destination.into()) || self.broadcast.contains(&destination) {
             return Decision::Input;
         }
-        self.forward(self.route(destination.into()))
+        self.forward(destination.into(), self.route(destination.into()))
     }
 
     fn input_v6(&self, destination: Ipv6Addr, ingress: InterfaceId) -> Decision {
@@ -479,9 +533,9 @@ impl Network {
         // IPv6 looks for a route, and says that there is none, before it knows that it does not
         // forward.
         let Some(egress) = self.route_back(destination.into(), Port::Interface(ingress)) else {
-            return Decision::Drop(RoutingDrop::NoRoute);
+            return Decision::Drop(self.refusal(destination.into()));
         };
-        self.forward(Some(egress))
+        self.forward(destination.into(), Some(egress))
     }
 
     /// Whether an interface is of a group: all nodes, all routers, and where neighbours are looked
@@ -507,13 +561,13 @@ impl Network {
         }
     }
 
-    fn forward(&self, route: Option<InterfaceId>) -> Decision {
+    fn forward(&self, to: IpAddr, route: Option<InterfaceId>) -> Decision {
         if self.routing != Routing::Forwarding {
             return Decision::Drop(RoutingDrop::NotForwarding);
         }
         match route {
             Some(dev) => Decision::Forward(Some(dev)),
-            None => Decision::Drop(RoutingDrop::NoRoute),
+            None => Decision::Drop(self.refusal(to)),
         }
     }
 }

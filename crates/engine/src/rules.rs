@@ -385,13 +385,8 @@ impl Context for Around<'_, '_, '_> {
 
     fn untrack(&mut self) {
         self.notes.account.note(|| Station::Did(Deed::Untracked));
-        // What has been seen already stays what it is; INVALID leaves no trace on a packet.
-        let tracked = self.walker.tracked.as_ref();
-        let reason = tracked.and_then(|tracked| tracked.reason);
-        let anew = tracked.is_none_or(|tracked| tracked.state == CtState::Invalid);
-        if anew && !self.walker.insists {
-            self.walker.tracked = Some(Tracked { reason, ..Tracked::untracked() });
-        }
+        // What has been seen already stays what it is.
+        self.walker.tracked.get_or_insert(Tracked::untracked());
     }
 
     fn set_mark(&mut self, mark: u32) {

@@ -92,9 +92,6 @@ pub(crate) struct Walker<'a> {
     pub(crate) unsummed: bool,
     /// So many of its first bytes have been needed in one piece.
     pub(crate) gathered: usize,
-    /// This host answers what was UNTRACKED: the answer is tracked whatever rules say, because the
-    /// kernel takes it for attached to something (`nf_ct_attach`).
-    pub(crate) insists: bool,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -113,14 +110,8 @@ impl Walker<'_> {
             mark: 0,
             unsummed: false,
             gathered: 0,
-            insists: false,
             end: None,
         }
-    }
-
-    /// The tracker was told to leave it alone.
-    pub(crate) fn is_untracked(&self) -> bool {
-        self.tracked.as_ref().is_some_and(|tracked| tracked.state == CtState::Untracked)
     }
 
     /// Ends the walk before its end.
@@ -330,7 +321,7 @@ impl Engine {
         let (egress, own) = (self.network.route(destination), self.network.is_local(destination));
         // The process that sends it is told, before any hook.
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
-            return Err(walker.drop(At::Routing, Why::Routing(RoutingDrop::NoRoute)));
+            return Err(walker.drop(At::Routing, Why::Routing(self.network.refusal(destination))));
         }
         (walker.egress, walker.comes_back) = (if own { None } else { egress }, own);
         self.notes.account.note(|| {

@@ -37,6 +37,10 @@ pub struct Config {
     pub rules6: Option<PathBuf>,
     /// The `ipset save` text.
     pub sets: Option<PathBuf>,
+    /// What `ip -j addr` printed, instead of interfaces.
+    pub ip_addresses: Vec<PathBuf>,
+    /// What `ip -j route` and `ip -j -6 route` printed, instead of routes.
+    pub ip_routes: Vec<PathBuf>,
     /// The kernel to behave as.
     pub kernel: Option<KernelVersion>,
     /// Whether packets for others are forwarded.

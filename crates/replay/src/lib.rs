@@ -3,7 +3,8 @@
 //! A replay reads what somebody captured, drives the engine with it on the capture's own clock,
 //! and says what the kernel would have done. The parts, in the order a packet meets them:
 //!
-//! - [`config`]: `gateway.toml`, and [`machine`], what it says as the engine takes it;
+//! - [`config`]: `gateway.toml`, [`ip`]: what the kernel itself says of its network, and [`machine`],
+//!   what they say as the engine takes it;
 //! - [`capture`]: pcap and pcapng, plain or compressed, as a stream of IP packets;
 //! - [`merge`]: several captures as one stream in the order of time;
 //! - [`run`]: the loop, which hands each packet to the engine and what came of it to a sink;
@@ -26,6 +27,7 @@ pub mod config;
 pub mod describe;
 pub mod entrance;
 pub mod explain;
+pub mod ip;
 pub mod leaving;
 pub mod machine;
 pub mod merge;

@@ -63,8 +63,23 @@ impl Machine {
         if !config.interfaces.is_empty() {
             machine.network = network(config);
         }
+        machine.configure(config)?;
+        Ok(machine)
+    }
+
+    /// The machine with a network that `ip` has described; the configuration says the rest.
+    ///
+    /// # Errors
+    /// As [`Machine::from_config`].
+    pub fn on(network: Network, config: Option<&Config>) -> Result<Self, ConfigError> {
+        let mut machine = Self { network, ..Self::transparent([]) };
+        config.map_or(Ok(()), |config| machine.configure(config))?;
+        Ok(machine)
+    }
+
+    fn configure(&mut self, config: &Config) -> Result<(), ConfigError> {
         for sysctl in &config.sysctls {
-            machine.set(&sysctl.name, &sysctl.value).map_err(|error| {
+            self.set(&sysctl.name, &sysctl.value).map_err(|error| {
                 let message = format!("`{}`: {error}", sysctl.name);
                 ConfigError {
                     hint: hint(&sysctl.name, error),
@@ -72,7 +87,7 @@ impl Machine {
                 }
             })?;
         }
-        Ok(machine)
+        Ok(())
     }
 
     /// Sets a sysctl.
@@ -180,7 +195,9 @@ pub fn hint(name: &str, error: SysctlError) -> Option<String> {
         return None;
     }
     if matches!(name, "net.ipv4.ip_forward" | "net.ipv6.conf.all.forwarding") {
-        return Some("say `forward = true` or `forward = false` in the configuration".into());
+        let hint = "say `forward = true` or `forward = false` in the configuration; with --addr \
+                    `--sysctl net.ipv4.ip_forward=0` is a host that forwards nothing";
+        return Some(hint.into());
     }
     let known = |name: &str| format!("net.netfilter.nf_conntrack_{name}");
     let nearest = Sysctls::NAMES

@@ -40,10 +40,12 @@ use sets::WORD;
 
 /// Chains shorter than this are walked.
 const SHORTEST: usize = 12;
-/// Fewer rules than this of one shape are asked always: looking for them costs as much.
+/// Fewer rules than this of one shape are not worth a group.
 const SMALLEST_GROUP: usize = 4;
-/// No more groups than this; what is rarer is asked always.
-const GROUPS: usize = 16;
+/// Groups of the most frequent shapes. What is rarer joins a group that looks at less of it.
+const SHAPES: usize = 10;
+/// One more group for each field alone, and one for rules that ask for none.
+const GROUPS: usize = SHAPES + FIELDS + 1;
 /// No rule.
 const NONE: u32 = u32::MAX;
 
@@ -51,22 +53,23 @@ const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub(crate) struct Classifier {
     fields: [Field; FIELDS],
+    /// In the order of their first rules.
     groups: Vec<Group>,
     /// The rule that each bit stands for, [`NONE`] between groups.
     rules: Vec<u32>,
-    /// The first rule of each group.
-    first: [u32; GROUPS],
 }
 
 /// Rules that ask for the same fields.
 #[derive(Debug)]
 struct Group {
-    /// The fields, that with the most values first.
+    /// The fields, that first which selects the fewest rules.
     order: Vec<usize>,
     /// The group's words in the sets.
     words: core::ops::Range<u32>,
     /// How many rules it has.
     len: usize,
+    /// The first of them.
+    first: u32,
 }
 
 impl Classifier {
@@ -76,31 +79,17 @@ impl Classifier {
             return None;
         }
         let conditions: Vec<_> = rules.iter().map(Conditions::of).collect();
-        let shapes = shapes(&conditions);
-        if shapes.is_empty() {
+        let groups = grouped(&conditions);
+        if groups.iter().all(|(shape, _)| *shape == 0) {
             return None;
         }
-        let mut members: Vec<Vec<u32>> = vec![Vec::new(); shapes.len() + 1];
-        for (number, conditions) in (0u32..).zip(&conditions) {
-            let shape = shapes.iter().position(|shape| *shape == conditions.shape());
-            members.get_mut(shape.map_or(0, |shape| shape + 1))?.push(number);
-        }
-        let always = core::iter::once(0);
-        let mut made = Self {
-            fields: Default::default(),
-            groups: Vec::new(),
-            rules: Vec::new(),
-            first: [NONE; GROUPS],
-        };
+        let fields = Default::default();
+        let mut made = Self { fields, groups: Vec::new(), rules: Vec::new() };
         let mut builders: [Builder; FIELDS] = Default::default();
-        for (shape, members) in always.chain(shapes).zip(members) {
+        for (shape, members) in groups {
             made.add_group(shape, &members, &conditions, &mut builders)?;
         }
         made.fields = builders.map(Builder::build);
-        for group in &mut made.groups {
-            let values = |field: &usize| made.fields.get(*field).map_or(0, Field::values);
-            group.order.sort_by_key(|field| core::cmp::Reverse(values(field)));
-        }
         Some(made)
     }
 
@@ -121,39 +110,58 @@ impl Classifier {
                 }
             }
         }
-        *self.first.get_mut(self.groups.len())? = members.first().copied().unwrap_or(NONE);
+        let first = members.first().copied()?;
         self.rules.extend(members);
         self.rules.resize(self.rules.len().next_multiple_of(WORD), NONE);
-        let order = (0..FIELDS).filter(|field| shape & 1 << field != 0).collect();
+        let mut order: Vec<_> = (0..FIELDS).filter(|field| shape & 1 << field != 0).collect();
+        let selected = |field: &usize| -> f64 {
+            let asked = members.iter().filter_map(|rule| conditions.get(*rule as usize));
+            asked.map(|conditions| conditions.asked.likelihood(*field)).sum()
+        };
+        order.sort_by(|one, other| selected(one).total_cmp(&selected(other)));
         let words = start..word_of(self.rules.len());
-        self.groups.push(Group { order, words, len: members.len() });
+        self.groups.push(Group { order, words, len: members.len(), first });
         Some(())
     }
 
     /// The rules from number `from` on that a packet with `key` may meet.
     pub(crate) fn candidates<'a>(&'a self, key: &'a Key<'a>, from: usize) -> Candidates<'a> {
-        let from = u32::try_from(from).unwrap_or(NONE);
         Candidates {
             classifier: self,
             key,
-            next: self.first.map(|first| if first == NONE { NONE } else { first.max(from) }),
-            found: 0,
+            from: u32::try_from(from).unwrap_or(NONE),
+            asked: 0,
+            next: [NONE; GROUPS],
+            passed: 0,
             paths: [const { None }; FIELDS],
         }
     }
 }
 
-/// The shapes that are worth a group, the most frequent first.
-fn shapes(conditions: &[Conditions]) -> Vec<u8> {
+/// The rules of each group with the fields that it looks at, in the order of their first rules.
+fn grouped(conditions: &[Conditions]) -> Vec<(u8, Vec<u32>)> {
     let mut count = [0usize; 1 << FIELDS];
     for conditions in conditions {
         count.get_mut(usize::from(conditions.shape())).into_iter().for_each(|count| *count += 1);
     }
-    let shapes = (0u8..).zip(count).skip(1);
-    let mut shapes: Vec<_> = shapes.filter(|(_, count)| *count >= SMALLEST_GROUP).collect();
-    shapes.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
-    shapes.truncate(GROUPS - 1);
-    shapes.into_iter().map(|(shape, _)| shape).collect()
+    let mut frequent: Vec<_> = (0u8..).zip(count).skip(1).collect();
+    frequent.retain(|(_, count)| *count >= SMALLEST_GROUP);
+    frequent.sort_by_key(|(_, count)| core::cmp::Reverse(*count));
+    frequent.truncate(SHAPES);
+    let mut groups: Vec<(u8, Vec<u32>)> = Vec::with_capacity(GROUPS);
+    for (number, conditions) in (0u32..).zip(conditions) {
+        let shape = conditions.shape();
+        let worth =
+            frequent.iter().map(|(worth, _)| *worth).filter(|worth| worth & shape == *worth);
+        // As much of it as a group of others looks at, or else the field that comes first.
+        let widest = worth.max_by_key(|worth| worth.count_ones());
+        let shape = widest.unwrap_or(shape & shape.wrapping_neg());
+        match groups.iter_mut().find(|(of, _)| *of == shape) {
+            Some((_, members)) => members.push(number),
+            None => groups.push((shape, vec![number])),
+        }
+    }
+    groups
 }
 
 fn word_of(bit: usize) -> u32 {
@@ -161,14 +169,16 @@ fn word_of(bit: usize) -> u32 {
 }
 
 /// The numbers of the rules that a packet may meet, in order.
-#[derive(Debug)]
 pub(crate) struct Candidates<'a> {
     classifier: &'a Classifier,
     key: &'a Key<'a>,
-    /// No rule of the group below this is left.
+    from: u32,
+    /// How many of the groups have been asked. Those behind them have no rule before `first`.
+    asked: usize,
+    /// The next candidate of each group that has been asked.
     next: [u32; GROUPS],
-    /// For which groups `next` is a candidate, not only a bound.
-    found: u32,
+    /// Groups whose candidate has been named, a bit each: they have none before the one behind it.
+    passed: u32,
     /// Where the packet's values lead, of the fields that have been asked.
     paths: [Option<Path>; FIELDS],
 }
@@ -178,18 +188,28 @@ impl Iterator for Candidates<'_> {
 
     fn next(&mut self) -> Option<usize> {
         loop {
-            let groups = self.next.get(..self.classifier.groups.len())?;
-            let (group, &next) = groups.iter().enumerate().min_by_key(|(_, next)| **next)?;
+            let found = self.next.get(..self.asked)?.iter().enumerate();
+            let (group, next) = match found.min_by_key(|(_, next)| **next) {
+                Some((group, next)) => (group, *next),
+                None => (0, NONE),
+            };
+            let unasked = self.classifier.groups.get(self.asked);
+            if unasked.is_some_and(|unasked| unasked.first < next) {
+                let found = self.search(self.asked, self.from).unwrap_or(NONE);
+                *self.next.get_mut(self.asked)? = found;
+                self.asked += 1;
+                continue;
+            }
             if next == NONE {
                 return None;
             }
-            if self.found & 1 << group != 0 {
-                self.found &= !(1 << group);
+            if self.passed & 1 << group == 0 {
+                self.passed |= 1 << group;
                 *self.next.get_mut(group)? = next + 1;
                 return Some(next as usize);
             }
             *self.next.get_mut(group)? = self.search(group, next).unwrap_or(NONE);
-            self.found |= 1 << group;
+            self.passed &= !(1 << group);
         }
     }
 }
@@ -198,7 +218,7 @@ impl Candidates<'_> {
     /// The first candidate of a group from rule `from` on.
     fn search(&mut self, group: usize, from: u32) -> Option<u32> {
         let classifier = self.classifier;
-        let Group { order, words, len } = classifier.groups.get(group)?;
+        let Group { order, words, len, .. } = classifier.groups.get(group)?;
         let start = words.start as usize * WORD;
         let members = classifier.rules.get(start..start + len)?;
         let skipped = members.partition_point(|rule| *rule < from);

@@ -10,7 +10,7 @@ use core::net::IpAddr;
 use stateward_conntrack::{Counter, CtState, Direction, Instant, PerDir, Standing, Status, Tuple};
 use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
-use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
+use stateward_wire::{Ipv6Header, Network as Header, Packet, protocol};
 
 use crate::ruleset::TableName;
 use crate::shared::Shared;
@@ -174,16 +174,23 @@ pub(crate) struct View<'a> {
     pub(crate) packet: Packet<'a>,
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
-    pub(crate) input: &'a str,
-    pub(crate) output: &'a str,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn new(context: &'a dyn Context) -> Option<Self> {
         let packet = context.packet()?;
         let (source, destination) = (packet.source(), packet.destination());
-        let (input, output) = (context.input(), context.output());
-        Some(Self { context, packet, source, destination, input, output })
+        Some(Self { context, packet, source, destination })
+    }
+
+    /// The interface it came in by.
+    pub(crate) fn input(&self) -> &'a str {
+        self.context.input()
+    }
+
+    /// The interface it leaves by.
+    pub(crate) fn output(&self) -> &'a str {
+        self.context.output()
     }
 
     /// The protocol that `-p` compares. `None`: an IPv6 packet whose headers lead nowhere.
@@ -203,19 +210,6 @@ impl<'a> View<'a> {
     /// The first `N` bytes of the upper header; `None` if they are not all there.
     pub(crate) fn upper_header<const N: usize>(&self) -> Option<&'a [u8; N]> {
         self.packet.l4().first_chunk()
-    }
-
-    /// The upper header and what follows, for those matches that do not ask whether it is there: of
-    /// a later fragment of IPv6 the kernel shows them the packet from its beginning.
-    pub(crate) fn supposed_upper(&self) -> &'a [u8] {
-        match self.family() {
-            Family::V6 if self.is_later_fragment() => self.packet.bytes(),
-            _ => self.packet.l4(),
-        }
-    }
-
-    pub(crate) fn family(&self) -> Family {
-        self.packet.family()
     }
 }
 

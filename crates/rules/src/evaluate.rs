@@ -13,13 +13,13 @@
 //! packet may meet, and only these are tested. [`CompiledRuleset::linear`] goes without; it is the
 //! reference that the other is held against.
 
-use crate::classify::{Classifier, Key};
+use crate::classify::Key;
+use crate::compiled::{Broken, Chain as Chained, Goal, Place, Program, Rule, Search, Test, tested};
 use crate::context::{Context, Step, StepKind, StepName, View};
 use crate::matches::Match;
-use crate::memory::{Memory, Own};
-use crate::rule::{Counters, Header, RuleSpec, Target, Verdict};
+use crate::memory::Memory;
+use crate::rule::{Counters, RuleSpec, Target, Verdict};
 use crate::ruleset::{Chain, ChainEnd, Hook, Policy, Ruleset, Table, TableName};
-use crate::targets::Extension as TargetExtension;
 use crate::tried::{Fate, Tried};
 use crate::validate::ValidRuleset;
 
@@ -53,15 +53,12 @@ pub struct Said {
 pub(crate) enum Stop {
     /// The packet is broken: it ends here.
     Hotdrop,
-    /// The same, but an inverted question takes it for met: the rule counts and its target works
-    /// before the packet ends.
-    HotdropMet,
     /// Nobody has taught it yet.
     NotEvaluated,
 }
 
 /// A match at work.
-pub(crate) trait Matching {
+pub(crate) trait Matching: core::fmt::Debug + Send + Sync {
     /// Whether the packet has what the rule asks for.
     fn passes(&self, _: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
         Err(Stop::NotEvaluated)
@@ -80,7 +77,7 @@ pub(crate) enum Action {
 }
 
 /// A target at work.
-pub(crate) trait Acting {
+pub(crate) trait Acting: core::fmt::Debug + Send + Sync {
     /// Does what the rule says.
     fn act(&self, _: &mut dyn Context, _: Hook) -> Action {
         Action::NotEvaluated
@@ -94,69 +91,15 @@ pub struct CompiledRuleset {
     rules: Ruleset,
 }
 
-/// How the rules that a packet meets are found.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Search {
-    /// Each is asked.
-    Linear,
-    /// Those that a classifier names are asked.
-    Indexed,
-}
-
-/// One table.
-#[derive(Debug)]
-struct Program {
-    name: TableName,
-    /// The built-in chains, by hook.
-    entries: [Option<usize>; 5],
-    chains: Vec<Compiled>,
-    /// Where jumps came from; never deeper than there are chains, into none of which a valid
-    /// ruleset leads twice.
-    callers: Vec<Place>,
-}
-
-#[derive(Debug)]
-struct Compiled {
-    name: String,
-    end: ChainEnd,
-    rules: Vec<Rule>,
-    index: Option<Classifier>,
-}
-
-#[derive(Debug)]
-struct Rule {
-    header: Header,
-    matches: Vec<(Match, Own)>,
-    goal: Goal,
-    counters: Counters,
-    /// Nothing is asked of the packet.
-    unconditional: bool,
-}
-
-/// A target whose chains are found.
-#[derive(Debug)]
-enum Goal {
-    Continue,
-    Verdict(Verdict),
-    Jump(usize),
-    Goto(usize),
-    Extension(TargetExtension),
-}
-
-/// A place in a table: a chain, and the next rule of it.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    chain: usize,
-    rule: usize,
-}
-
 /// How the search for the next rule that the packet meets ended.
 enum Met {
-    Rule(usize),
+    /// Its number, and how long the packet is.
+    Rule {
+        number: usize,
+        length: usize,
+    },
     End,
     Hotdrop,
-    /// The rule is met, and the packet ends with it whatever its target says.
-    Last(usize),
 }
 
 impl CompiledRuleset {
@@ -178,24 +121,23 @@ impl CompiledRuleset {
 
     /// Whether there is something to ask in `table`.
     pub fn has(&self, table: TableName) -> bool {
-        self.tables.iter().any(|program| program.name == table)
+        self.rules.table(table).is_some()
     }
 
     /// What `table` says of the packet in `hook`, and where it was said. A table that the ruleset
     /// does not have, or that is not asked in this hook, accepts.
     pub fn ask(&mut self, table: TableName, hook: Hook, context: &mut dyn Context) -> Said {
-        let program = self.tables.iter_mut().find(|program| program.name == table);
-        match program.and_then(|program| Some((program.entry(hook)?, program))) {
-            Some((entry, program)) => program.walk(entry, hook, context),
+        let mut tables = self.tables.iter_mut().zip(&self.rules.tables);
+        let found = tables.find(|(_, of)| of.name == table);
+        match found.and_then(|(program, table)| Some((program.entry(hook)?, program, table))) {
+            Some((entry, program, table)) => Walk { program, table, hook, context }.from(entry),
             None => Said { verdict: ChainVerdict::Accept, step: None },
         }
     }
 
     /// The name of a step of a packet through these rules.
     pub fn name(&self, step: Step) -> StepName<'_> {
-        let program = self.tables.iter().find(|program| program.name == step.table);
-        let chain = program.and_then(|program| program.chains.get(step.chain as usize));
-        StepName { step, chain: chain.map_or("", |chain| &chain.name) }
+        StepName { step, chain: self.place(step).map_or("", |(chain, _)| &chain.name) }
     }
 
     /// The chain of a step, and the rule itself unless it is the chain's end.
@@ -209,52 +151,30 @@ impl CompiledRuleset {
     /// The rules with what they have counted.
     pub fn counted(&self) -> Ruleset {
         let mut rules = self.rules.clone();
-        for (program, table) in self.tables.iter().zip(&mut rules.tables) {
-            for (counted, chain) in program.chains.iter().zip(&mut table.chains) {
-                chain.end = counted.end;
-                for (counted, rule) in counted.rules.iter().zip(&mut chain.rules) {
-                    rule.counters = counted.counters;
-                }
-            }
-        }
+        let tables = self.tables.iter().zip(&mut rules.tables);
+        tables.for_each(|(program, table)| program.count_into(table));
         rules
     }
 }
 
-impl Program {
-    fn new(table: &Table, search: Search) -> Self {
-        let chain = |chain: &Chain| Compiled {
-            name: chain.name.clone(),
-            end: chain.end,
-            rules: chain.rules.iter().map(|rule| Rule::new(rule, table)).collect(),
-            index: match search {
-                Search::Linear => None,
-                Search::Indexed => Classifier::new(&chain.rules),
-            },
-        };
-        let chains: Vec<_> = table.chains.iter().map(chain).collect();
-        let built_in = |hook| {
-            let is_its =
-                |chain: &Chain| matches!(chain.end, ChainEnd::Policy(of, ..) if of == hook);
-            table.chains.iter().position(is_its)
-        };
-        let callers = Vec::with_capacity(chains.len());
-        Self { name: table.name, entries: Hook::ALL.map(built_in), chains, callers }
-    }
+/// A packet's way through a table.
+struct Walk<'a> {
+    program: &'a mut Program,
+    /// What was compiled.
+    table: &'a Table,
+    hook: Hook,
+    context: &'a mut dyn Context,
+}
 
-    fn entry(&self, hook: Hook) -> Option<usize> {
-        self.entries.get(hook as usize).copied().flatten()
-    }
-
-    fn walk(&mut self, entry: usize, hook: Hook, context: &mut dyn Context) -> Said {
+impl Walk<'_> {
+    fn from(&mut self, entry: usize) -> Said {
         let mut at = Place { chain: entry, rule: 0 };
-        self.callers.clear();
+        self.program.callers.clear();
         loop {
-            let number = match self.meet(at, context) {
+            let (number, length) = match self.meet(at) {
                 Met::Hotdrop => return Said { verdict: ChainVerdict::Drop, step: None },
-                Met::Rule(number) => number,
-                Met::Last(number) => return self.last(Place { rule: number, ..at }, hook, context),
-                Met::End => match self.leave(at.chain, entry, context) {
+                Met::Rule { number, length } => (number, length),
+                Met::End => match self.leave(at.chain, entry) {
                     Ok(caller) => {
                         at = caller;
                         continue;
@@ -263,11 +183,10 @@ impl Program {
                 },
             };
             let next = Place { chain: at.chain, rule: number + 1 };
-            let step = self.count_rule(at.chain, number, context);
-            let decided = |verdict| Said { verdict, step };
-            let Some(goal) = self.goal(at.chain, number) else {
-                return decided(ChainVerdict::Accept);
+            let Some((goal, step)) = self.count(at.chain, number, length) else {
+                return Said { verdict: ChainVerdict::Accept, step: None };
             };
+            let decided = |verdict| Said { verdict, step: Some(step) };
             match goal {
                 Goal::Continue => at = next,
                 Goal::Verdict(Verdict::Accept) => return decided(ChainVerdict::Accept),
@@ -275,118 +194,111 @@ impl Program {
                 Goal::Verdict(Verdict::Queue) => {
                     return decided(ChainVerdict::Queue { number: 0, bypass: false });
                 }
-                Goal::Verdict(Verdict::Return) => match self.callers.pop() {
+                Goal::Verdict(Verdict::Return) => match self.program.callers.pop() {
                     Some(caller) => at = caller,
-                    None => return self.end(entry, context),
+                    None => return self.end(entry),
                 },
                 Goal::Jump(chain) => {
-                    at = Place { chain: *chain, rule: 0 };
-                    self.callers.push(next);
+                    at = Place { chain: chain as usize, rule: 0 };
+                    self.program.callers.push(next);
                 }
-                Goal::Goto(chain) => at = Place { chain: *chain, rule: 0 },
-                Goal::Extension(target) => match target.work().act(context, hook) {
-                    Action::Verdict(verdict) => return decided(verdict),
-                    Action::Continue => at = next,
-                    Action::NotEvaluated => {
-                        context.not_evaluated(target.name());
-                        at = next;
-                    }
+                Goal::Goto(chain) => at = Place { chain: chain as usize, rule: 0 },
+                Goal::Extension(target) => match self.act(target, Place { rule: number, ..at }) {
+                    Some(verdict) => return decided(verdict),
+                    None => at = next,
                 },
             }
         }
     }
 
-    /// A rule that counts, and whose target works, though its packet is broken.
-    fn last(&mut self, at: Place, hook: Hook, context: &mut dyn Context) -> Said {
-        self.count_rule(at.chain, at.rule, context);
-        if let Some(Goal::Extension(target)) = self.goal(at.chain, at.rule) {
-            target.work().act(context, hook);
+    /// Does what the target of the rule at `place` says; a verdict ends the walk.
+    fn act(&mut self, target: u32, place: Place) -> Option<ChainVerdict> {
+        let target = self.program.targets.get(target as usize)?;
+        match target.act(self.context, self.hook) {
+            Action::Verdict(verdict) => Some(verdict),
+            Action::Continue => None,
+            Action::NotEvaluated => {
+                let chain = self.table.chains.get(place.chain)?;
+                if let Target::Extension(target) = &chain.rules.get(place.rule)?.target {
+                    self.context.not_evaluated(target.name());
+                }
+                None
+            }
         }
-        Said { verdict: ChainVerdict::Drop, step: None }
     }
 
     /// The end of a chain: back to where it was called from, or what its or the first chain's
     /// policy says.
-    fn leave(
-        &mut self,
-        chain: usize,
-        entry: usize,
-        context: &mut dyn Context,
-    ) -> Result<Place, Said> {
-        let said = self.end(chain, context);
+    fn leave(&mut self, chain: usize, entry: usize) -> Result<Place, Said> {
+        let said = self.end(chain);
         if chain == entry {
             return Err(said);
         }
-        match self.callers.pop() {
+        match self.program.callers.pop() {
             Some(caller) => Ok(caller),
-            None => Err(self.end(entry, context)),
+            None => Err(self.end(entry)),
         }
     }
 
     /// The next rule from `at` on whose conditions the packet meets.
-    fn meet(&mut self, at: Place, context: &mut dyn Context) -> Met {
-        let Some(Compiled { rules, index, .. }) = self.chains.get_mut(at.chain) else {
-            return Met::End;
-        };
-        let Some(view) = View::new(context) else { return Met::Hotdrop };
+    fn meet(&mut self, at: Place) -> Met {
+        let Program { chains, rules, tests, .. } = &mut *self.program;
+        let Some(chain) = chains.get(at.chain) else { return Met::End };
+        let Some(rules) = rules.get(chain.rules()) else { return Met::End };
+        let Some(view) = View::new(self.context) else { return Met::Hotdrop };
         // Who wants an account wants it of every rule.
-        let explains = context.explains();
-        let index = index.as_ref().filter(|_| !explains);
+        let explains = self.context.explains();
+        let index = chain.index.as_ref().filter(|_| !explains);
         let key = index.and_then(|index| Some((index, Key::of(&view)?)));
         let (unknown, tried) = (Vec::new(), Vec::new());
-        let mut trial = Trial { view: &view, explains, unknown, tried };
+        let written = (self.table, at.chain);
+        let mut trial = Trial { view: &view, tests, written, explains, unknown, tried };
         let met = match &key {
             Some((index, key)) => trial.first_met(rules, index.candidates(key, at.rule)),
-            None => trial.first_met(rules, at.rule..),
+            None => trial.first_met(rules, at.rule..rules.len()),
         };
         let Trial { unknown, tried, .. } = trial;
-        let (table, chain) = (self.name, self::index(at.chain));
+        let (table, chain) = (self.table.name, index_of(at.chain));
         for (number, tried) in tried {
             let step = Step { table, chain, kind: StepKind::Rule, number: one_based(number) };
-            context.tried(step, tried);
+            self.context.tried(step, tried);
         }
-        unknown.into_iter().for_each(|name| context.not_evaluated(name));
+        unknown.into_iter().for_each(|name| self.context.not_evaluated(name));
         met
     }
 
-    fn goal(&self, chain: usize, number: usize) -> Option<&Goal> {
-        Some(&self.chains.get(chain)?.rules.get(number)?.goal)
-    }
-
-    /// Counts and tells the rule that was met.
-    fn count_rule(
-        &mut self,
-        chain: usize,
-        number: usize,
-        context: &mut dyn Context,
-    ) -> Option<Step> {
-        let table = self.name;
-        let Compiled { end, rules, .. } = self.chains.get_mut(chain)?;
-        let rule = rules.get_mut(number)?;
-        rule.counters.count(context);
-        let kind = match (rule.is_tail(), end) {
+    /// Counts and tells the rule that was met; its target, and its step.
+    fn count(&mut self, chain: usize, number: usize, length: usize) -> Option<(Goal, Step)> {
+        let Program { chains, rules, .. } = &mut *self.program;
+        let Chained { end, first, .. } = chains.get(chain)?;
+        let rule = rules.get_mut(first + number)?;
+        rule.counters.count(length);
+        let kind = match (rule.is_tail, end) {
             (false, _) => StepKind::Rule,
             (true, ChainEnd::Policy(..)) => StepKind::Policy,
             (true, ChainEnd::Return) => StepKind::Return,
         };
-        let step = Step { table, chain: index(chain), kind, number: one_based(number) };
-        context.passed(step);
-        Some(step)
+        let table = self.table.name;
+        let step = Step { table, chain: index_of(chain), kind, number: one_based(number) };
+        self.context.passed(step);
+        Some((rule.goal, step))
     }
 
     /// Counts and tells the end of a chain. Of a user's chain it says nothing.
-    fn end(&mut self, chain: usize, context: &mut dyn Context) -> Said {
+    fn end(&mut self, chain: usize) -> Said {
         let accepted = Said { verdict: ChainVerdict::Accept, step: None };
-        let table = self.name;
-        let Some(Compiled { end, rules, .. }) = self.chains.get_mut(chain) else { return accepted };
+        let table = self.table.name;
+        let Some(Chained { end, len, .. }) = self.program.chains.get_mut(chain) else {
+            return accepted;
+        };
         let kind = match end {
             ChainEnd::Return => StepKind::Return,
             ChainEnd::Policy(..) => StepKind::Policy,
         };
-        let step = Step { table, chain: index(chain), kind, number: one_based(rules.len()) };
-        context.passed(step);
+        let step = Step { table, chain: index_of(chain), kind, number: one_based(*len) };
+        self.context.passed(step);
         let ChainEnd::Policy(_, policy, counters) = end else { return accepted };
-        counters.count(context);
+        counters.count(self.context.packet().map_or(0, |packet| packet.length()));
         let verdict = match policy {
             Policy::Accept => ChainVerdict::Accept,
             Policy::Drop => ChainVerdict::Drop,
@@ -398,6 +310,11 @@ impl Program {
 /// A search for the next rule that a packet meets.
 struct Trial<'a> {
     view: &'a View<'a>,
+    /// The table's.
+    tests: &'a mut [Test],
+    /// The table as it was written, and which of its chains. It is not touched before it must be:
+    /// that would cost as much as the rule itself.
+    written: (&'a Table, usize),
     explains: bool,
     /// What could not be evaluated.
     unknown: Vec<&'static str>,
@@ -407,37 +324,64 @@ struct Trial<'a> {
 
 impl Trial<'_> {
     /// The first of the rules of these numbers that the packet meets.
-    fn first_met(&mut self, rules: &mut [Rule], numbers: impl Iterator<Item = usize>) -> Met {
+    fn first_met(&mut self, rules: &[Rule], numbers: impl Iterator<Item = usize>) -> Met {
         for number in numbers {
-            let Some(rule) = rules.get_mut(number) else { return Met::End };
+            let Some(rule) = rules.get(number) else { return Met::End };
             match self.meets(rule, number) {
                 Ok(false) => {}
-                Ok(true) => return Met::Rule(number),
-                Err(Broken::Unmet) => return Met::Hotdrop,
-                Err(Broken::Met) => return Met::Last(number),
+                Ok(true) => return Met::Rule { number, length: self.view.packet.length() },
+                Err(Broken) => return Met::Hotdrop,
             }
         }
         Met::End
     }
 
-    fn meets(&mut self, rule: &mut Rule, number: usize) -> Result<bool, Broken> {
+    fn meets(&mut self, rule: &Rule, number: usize) -> Result<bool, Broken> {
+        if !self.explains {
+            return match rule.header_passes(self.view)? {
+                true => self.tests_pass(rule, number, &mut 0),
+                false => Ok(false),
+            };
+        }
         let (mut passed, before) = (0, self.unknown.len());
-        let meets = rule.passes(self.view, &mut self.unknown, &mut passed);
-        if self.explains {
-            let fate = fate(&meets, self.unknown.len() > before);
-            let tried = Tried::of(&rule.header, &rule.matches, passed, fate, self.view);
-            self.tried.push((number, tried));
+        let meets = match rule.header_passes(self.view) {
+            Ok(true) => self.tests_pass(rule, number, &mut passed),
+            other => other,
+        };
+        let fate = fate(&meets, self.unknown.len() > before);
+        if let Some(spec) = self.spec(number) {
+            self.tried.push((number, Tried::of(spec, passed, fate, self.view)));
         }
         meets
     }
-}
 
-/// A match found the packet broken.
-pub(crate) enum Broken {
-    /// The rule is not met.
-    Unmet,
-    /// It is, as [`Stop::HotdropMet`] says.
-    Met,
+    fn spec(&self, number: usize) -> Option<&RuleSpec> {
+        let (table, chain) = self.written;
+        table.chains.get(chain)?.rules.get(number)
+    }
+
+    /// Counts in `passed` how many tests did.
+    fn tests_pass(
+        &mut self,
+        rule: &Rule,
+        number: usize,
+        passed: &mut usize,
+    ) -> Result<bool, Broken> {
+        for Test { work, own } in self.tests.get_mut(rule.tests()).unwrap_or_default() {
+            match work.passes(self.view, &mut Memory { own }) {
+                Ok(true) => *passed += 1,
+                Ok(false) => return Ok(false),
+                Err(Stop::Hotdrop) => return Err(Broken),
+                Err(Stop::NotEvaluated) => {
+                    let spec = self.spec(number);
+                    let one = spec.and_then(|spec| tested(&spec.matches).nth(*passed));
+                    self.unknown.extend(one.map(Match::name));
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// How a rule ended.
@@ -446,97 +390,11 @@ fn fate(passes: &Result<bool, Broken>, unknown: bool) -> Fate {
         Ok(true) => Fate::Met,
         Ok(false) if unknown => Fate::NotEvaluated,
         Ok(false) => Fate::PassedOver,
-        Err(_) => Fate::Broken,
+        Err(Broken) => Fate::Broken,
     }
 }
 
-impl Rule {
-    fn new(rule: &RuleSpec, table: &Table) -> Self {
-        let chain = |name: &str| table.index(name);
-        let goal = match &rule.target {
-            Target::None => Goal::Continue,
-            Target::Verdict(verdict) => Goal::Verdict(*verdict),
-            // A valid ruleset leads to chains that are there.
-            Target::Jump(name) => chain(name).map_or(Goal::Continue, Goal::Jump),
-            Target::Goto(name) => chain(name).map_or(Goal::Continue, Goal::Goto),
-            Target::Extension(extension) => Goal::Extension(extension.clone()),
-        };
-        Self {
-            header: rule.header.clone(),
-            matches: rule
-                .matches
-                .iter()
-                .map(|one| (one.clone(), Own::of(one, rule.position)))
-                .collect(),
-            goal,
-            counters: rule.counters,
-            unconditional: rule.matches.is_empty()
-                && rule.header == Header::any(rule.header.family),
-        }
-    }
-
-    /// What TRACE takes for a chain's end.
-    fn is_tail(&self) -> bool {
-        self.unconditional && matches!(self.goal, Goal::Verdict(_))
-    }
-
-    /// Counts in `passed` how many matches did.
-    fn passes(
-        &mut self,
-        view: &View<'_>,
-        unknown: &mut Vec<&'static str>,
-        passed: &mut usize,
-    ) -> Result<bool, Broken> {
-        if !header_passes(&self.header, view)? {
-            return Ok(false);
-        }
-        let mut broken = false;
-        for (one, own) in &mut self.matches {
-            match one.work().passes(view, &mut Memory { own }) {
-                Ok(true) => *passed += 1,
-                Err(Stop::HotdropMet) => broken = true,
-                Ok(false) if !broken => return Ok(false),
-                Ok(false) | Err(Stop::Hotdrop) => return Err(Broken::Unmet),
-                Err(Stop::NotEvaluated) => {
-                    unknown.push(one.name());
-                    return Ok(false);
-                }
-            }
-        }
-        if broken { Err(Broken::Met) } else { Ok(true) }
-    }
-}
-
-pub(crate) fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
-    let Header { family, source, destination, input, output, protocol, fragment } = header;
-    if *family != view.family()
-        || !source.passes(source.value.contains(view.source))
-        || !destination.passes(destination.value.contains(view.destination))
-    {
-        return Ok(false);
-    }
-    if let Some(input) = input
-        && !input.passes(input.value.covers(view.input))
-    {
-        return Ok(false);
-    }
-    if let Some(output) = output
-        && !output.passes(output.value.covers(view.output))
-    {
-        return Ok(false);
-    }
-    if protocol.value != 0 {
-        let Some(of_packet) = view.protocol() else {
-            return if view.is_later_fragment() { Ok(false) } else { Err(Broken::Unmet) };
-        };
-        if !protocol.passes(protocol.value == of_packet) {
-            return Ok(false);
-        }
-    }
-    Ok(fragment.is_none_or(|fragment| fragment.passes(view.is_later_fragment())))
-}
-
-fn index(chain: usize) -> u32 {
+fn index_of(chain: usize) -> u32 {
     u32::try_from(chain).unwrap_or(u32::MAX)
 }
 
@@ -545,8 +403,7 @@ fn one_based(number: usize) -> u32 {
 }
 
 impl Counters {
-    fn count(&mut self, context: &dyn Context) {
-        let length = context.packet().map_or(0, |packet| packet.length());
+    fn count(&mut self, length: usize) {
         self.packets = self.packets.wrapping_add(1);
         self.bytes = self.bytes.wrapping_add(length as u64);
     }

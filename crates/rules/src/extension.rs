@@ -126,9 +126,9 @@ macro_rules! extensions {
             }
 
             /// What it does to packets.
-            pub(crate) fn work(&self) -> &dyn $work {
+            pub(crate) fn work(&self) -> Box<dyn $work> {
                 match self {
-                    $(Self::$variant(extension) => extension,)+
+                    $(Self::$variant(extension) => Box::new(extension.clone()),)+
                 }
             }
 

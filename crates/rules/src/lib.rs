@@ -13,7 +13,8 @@
 //!
 //! # From rules to verdicts
 //!
-//! [`CompiledRuleset`] asks a table's rules one by one, as the kernel does (`evaluate.rs`). What rules may
+//! [`CompiledRuleset`] asks a table's rules in their order, as the kernel does (`evaluate.rs`), and of
+//! long chains only those that the packet may meet (`classify.rs`). What rules may
 //! see and do is a [`Context`], which the engine implements.
 //!
 //! # How to add a match or a target
@@ -41,12 +42,14 @@
 //!    the match remembers from packet to packet stands in `memory.rs`, what rules share by a name
 //!    in `shared.rs`. An empty `impl` is an
 //!    extension that is not evaluated: it loads and prints, and whoever runs the rules is told when
-//!    a packet reaches it.
+//!    a packet reaches it. If it remembers nothing and never stops, it belongs into `lets_on` of
+//!    `classify/conditions.rs`, too: what stands behind it in a rule may then be looked up.
 #![forbid(unsafe_code)]
 
 pub mod address;
 mod classify;
 mod command;
+mod compiled;
 mod conncount;
 mod context;
 mod diagnostic;

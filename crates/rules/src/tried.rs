@@ -7,8 +7,8 @@
 
 mod seen;
 
+use crate::compiled::{Asks, tested};
 use crate::context::View;
-use crate::evaluate::header_passes;
 use crate::matches::Match;
 use crate::matches::addrtype::Addrtype;
 use crate::matches::conntrack::Conntrack;
@@ -16,7 +16,7 @@ use crate::matches::iprange::Iprange;
 use crate::matches::tcp::Tcp;
 use crate::matches::udp::Udp;
 use crate::memory::{Memory, Own};
-use crate::rule::Header;
+use crate::rule::{Header, RuleSpec};
 use crate::save::Save;
 
 /// A rule and a packet.
@@ -52,24 +52,18 @@ pub struct Asked {
 
 impl Tried {
     /// A rule of which `passed` matches passed in a row, and what became of it.
-    pub(crate) fn of(
-        header: &Header,
-        matches: &[(Match, Own)],
-        passed: usize,
-        fate: Fate,
-        view: &View<'_>,
-    ) -> Self {
+    pub(crate) fn of(rule: &RuleSpec, passed: usize, fate: Fate, view: &View<'_>) -> Self {
         let mut asked = Vec::new();
-        for part in parts_of_header(header) {
+        for part in parts_of_header(&rule.header) {
             asked.push(Asked { option: header_text(&part), packet: seen::of_header(&part, view) });
-            if !matches!(header_passes(&part, view), Ok(true)) {
+            if !matches!(Asks::of(&part).passes(view), Ok(true)) {
                 return Self { fate, asked };
             }
         }
-        for (one, _) in matches.iter().take(passed) {
+        for one in tested(&rule.matches).take(passed) {
             asked.extend(parts(one).iter().map(|part| Asked::of(part, view)));
         }
-        if let Some((one, _)) = matches.get(passed).filter(|_| fate != Fate::Met) {
+        if let Some(one) = tested(&rule.matches).nth(passed).filter(|_| fate != Fate::Met) {
             let parts = parts(one);
             let last = parts.len().saturating_sub(1);
             for (number, part) in parts.iter().enumerate() {

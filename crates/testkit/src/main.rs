@@ -1,5 +1,6 @@
 //! `testkit judge` holds random dialogues before the running kernel and the engine, for as long as
-//! is wanted; `testkit hold` replays kept cases and tells what both sides did.
+//! is wanted; `testkit hold` replays kept cases and tells what both sides did; `testkit large` writes
+//! large rulesets to measure with.
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
@@ -16,19 +17,19 @@ fn main() -> std::process::ExitCode {
 mod linux {
     use std::error::Error;
     use std::fs;
-    use std::io::{IsTerminal, Write, stderr};
+    use std::io::{IsTerminal, Write, stderr, stdout};
     use std::process::ExitCode;
     use std::time::{Duration, Instant};
 
     use testkit::dialogue::{Plan, Protocol};
     use testkit::judge::{Campaign, Judge, Until, case};
-    use testkit::kernel;
+    use testkit::{kernel, ruleset};
 
     const USAGE: &str = "\
 usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NAME…]]
-                     [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--ruled PERCENT]
-                     [--keep DIRECTORY]
+                     [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--keep DIRECTORY]
        testkit hold [--tell] CASE…
+       testkit large hosts|mixed|services COUNT SEED
        A judge of all protocols over minutes fails, too, if it has touched too little: what is missing.";
 
     pub(super) fn main() -> ExitCode {
@@ -38,6 +39,7 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
             ["judge", options @ ..] => judge(options),
             ["hold", "--tell", files @ ..] => hold(files, true),
             ["hold", files @ ..] => hold(files, false),
+            ["large", style, count, seed] => large(style, count, seed),
             _ => Err(USAGE.into()),
         };
         match result {
@@ -75,7 +77,6 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
                 "--seed" => options.seed = value.parse()?,
                 "--length" => options.plan.packets = value.parse()?,
                 "--expiry" => options.plan.expiry = *value == "yes",
-                "--ruled" => options.plan.ruled = value.parse()?,
                 "--spoilt" => options.plan.spoilt = *value != "no",
                 "--keep" => options.keep = Some((*value).to_owned()),
                 "--family" => options.plan.families = [*value != "6", *value != "4"],
@@ -116,6 +117,12 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
         let gaps = campaign.coverage().gaps();
         gaps.iter().for_each(|gap| println!("missing: {gap}"));
         Ok(campaign.found().next().is_none() && (gaps.is_empty() || !options.complete))
+    }
+
+    fn large(style: &str, count: &str, seed: &str) -> Result<bool, Box<dyn Error>> {
+        let text = ruleset::large::large(style.parse()?, count.parse()?, seed.parse()?);
+        stdout().lock().write_all(text.as_bytes())?;
+        Ok(true)
     }
 
     fn hold(files: &[&str], tell: bool) -> Result<bool, Box<dyn Error>> {

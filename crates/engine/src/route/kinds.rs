@@ -54,35 +54,33 @@ impl Network {
     }
 
     fn kinds_v6(&self, address: Ipv6Addr, device: Option<&str>) -> u16 {
+        if address.is_unspecified() {
+            return UNSPEC;
+        }
         if address.is_multicast() {
             return MULTICAST;
         }
-        let form = if address.is_unspecified() { UNSPEC } else { UNICAST };
-        let Some(route) = self.leads_to(address, device) else { return form | UNREACHABLE };
+        let routed = self.leads_to(address, device);
         let unnamed = device.is_none() && self.is_local(address.into());
-        if self.is_anycast(address.into()) || is_first_of(route, address) {
-            form | ANYCAST
-        } else if unnamed || self.addresses(device).any(|net| net.addr() == address) {
-            form | LOCAL
-        } else {
-            form
-        }
+        UNICAST
+            | if self.is_anycast(address.into()) {
+                // The anycast address of a link is reached by it.
+                if device.is_none() || routed { ANYCAST } else { UNREACHABLE }
+            } else if unnamed || self.addresses(device).any(|net| net.addr() == address) {
+                LOCAL
+            } else if routed {
+                0
+            } else {
+                UNREACHABLE
+            }
     }
 
-    /// The network of the route that leads there, by the device if one is given.
-    fn leads_to(&self, address: Ipv6Addr, device: Option<&str>) -> Option<Ipv6Net> {
-        let host = Ipv6Net::from(address);
-        if device.is_none() && self.is_local(address.into()) {
-            return Some(host);
-        }
+    /// Whether a route leads there, by the device if one is given.
+    fn leads_to(&self, address: Ipv6Addr, device: Option<&str>) -> bool {
+        let Some(asked) = device else { return self.route(address.into()).is_some() };
         let name = |dev| self.interface(dev).map(|interface| interface.name.as_str());
-        let by = |dev| device.is_none_or(|asked| name(dev) == Some(asked));
-        self.v6.cover(&host).filter(|(_, dev)| by(**dev)).map(|(net, _)| net).last()
+        self.v6
+            .cover_values(&Ipv6Net::from(address))
+            .any(|way| way.out.is_ok_and(|dev| name(dev) == Some(asked)))
     }
-}
-
-/// Whether the address is a network's first, which stands for any of its routers (RFC 4291, 2.6.1).
-/// The kernel takes that of every route for one, even `::` of the default route.
-fn is_first_of(net: Ipv6Net, address: Ipv6Addr) -> bool {
-    net.prefix_len() < 127 && net.network() == address
 }

@@ -16,11 +16,22 @@ pub(super) struct Gateway {
     pub(super) kernel: Option<Spanned<String>>,
     pub(super) forward: Option<bool>,
     #[serde(default)]
+    pub(super) ip: Ip,
+    #[serde(default)]
     pub(super) sysctl: Sysctls,
     #[serde(default)]
     pub(super) interface: Vec<Interface>,
     #[serde(default)]
     pub(super) route: Vec<Route>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ip {
+    #[serde(default)]
+    pub(super) addr: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) route: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -25,12 +25,35 @@ const LOCAL: &str = "local";
 pub(super) fn config(raw: raw::Gateway, source: Source) -> Result<Config, ConfigError> {
     let path = |written: Option<Spanned<String>>| path(&source, written);
     let (rules, rules6, sets) = (path(raw.rules)?, path(raw.rules6)?, path(raw.sets)?);
+    let paths = |all: Vec<Spanned<String>>| {
+        let all = all.into_iter().filter_map(|written| path(Some(written)).transpose());
+        all.collect::<Result<Vec<_>, _>>()
+    };
+    let ip = raw.ip.addr.first().or(raw.ip.route.first()).cloned();
+    let (ip_addresses, ip_routes) = (paths(raw.ip.addr)?, paths(raw.ip.route)?);
+    let described = !raw.interface.is_empty() || !raw.route.is_empty();
+    if let Some(written) = ip.filter(|_| described) {
+        let message = "[ip] and [[interface]] or [[route]] both describe the network";
+        return Err(refuse(&source, &written, message, "one of them"));
+    }
     let kernel = raw.kernel.map(|written| kernel(&source, &written)).transpose()?;
     let sysctls = sysctls(&source, raw.sysctl)?;
     let interfaces = interfaces(&source, raw.interface)?;
     let routes = routes(&source, raw.route, &interfaces)?;
     let forward = raw.forward;
-    Ok(Config { rules, rules6, sets, kernel, forward, sysctls, interfaces, routes, source })
+    Ok(Config {
+        rules,
+        rules6,
+        sets,
+        ip_addresses,
+        ip_routes,
+        kernel,
+        forward,
+        sysctls,
+        interfaces,
+        routes,
+        source,
+    })
 }
 
 /// An error at the place of a value.

@@ -56,6 +56,20 @@ impl Asked {
         self.0.get(field).into_iter().flatten().copied()
     }
 
+    /// How likely a packet is to have what is asked of a field, roughly: half of all packets are of
+    /// the rule's protocol, a quarter of its interface, and other bits are as likely as not.
+    pub(super) fn likelihood(&self, field: usize) -> f64 {
+        let of = |prefix: Prefix| {
+            let bits = |length: u32| 0.5f64.powi(i32::try_from(length).unwrap_or(i32::MAX));
+            match field {
+                SOURCE | DESTINATION => bits(prefix.length),
+                INPUT | OUTPUT => 0.25,
+                _ => 0.5 * bits(prefix.length.saturating_sub(PROTOCOL)),
+            }
+        };
+        self.of(field).map(of).sum()
+    }
+
     /// The first that is said of a field holds.
     fn say(&mut self, field: usize, prefixes: Vec<Prefix>) {
         match self.0.get_mut(field) {

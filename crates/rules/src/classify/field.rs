@@ -6,10 +6,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 use super::conditions::{Prefix, mask};
 use super::sets::{Set, Sets};
 
+/// A prefix holds the rules of the shorter ones, too, while they are no more than this.
+const HELD: usize = 256;
 /// No node.
 const NOWHERE: u32 = u32::MAX;
 
-/// The prefixes of a field as a tree: each knows the next shorter one that covers it.
+/// The prefixes of a field as a tree: each knows the next shorter one that covers it and whose rules
+/// it does not hold itself.
 #[derive(Debug, Default)]
 pub(super) struct Field {
     nodes: Vec<Node>,
@@ -35,11 +38,6 @@ struct Node {
 pub(super) struct Path(u32);
 
 impl Field {
-    /// How many prefixes there are.
-    pub(super) fn values(&self) -> usize {
-        self.nodes.len()
-    }
-
     pub(super) fn path(&self, value: u128) -> Path {
         if let Some(node) = self.exact.get(&(value & mask(self.longest))) {
             return Path(*node);
@@ -54,7 +52,7 @@ impl Field {
         let mut found: Option<(u32, u64)> = None;
         let mut at = path.0;
         while let Some(node) = self.nodes.get(at as usize) {
-            if let Some((next, bits)) = self.sets.next_word(node.set, place) {
+            if let Some((next, bits)) = self.sets.next_word(&node.set, place) {
                 found = match found {
                     Some((best, _)) if best < next => found,
                     Some((best, also)) if best == next => Some((best, also | bits)),
@@ -86,18 +84,27 @@ impl Builder {
         let longest = self.rules.keys().map(|prefix| prefix.length).max().unwrap_or_default();
         let mut field = Field { longest, ..Field::default() };
         // What covers the next prefix, the longest last: a prefix comes before those it covers.
-        let mut open: Vec<(Prefix, u32)> = Vec::new();
-        for (prefix, rules) in self.rules {
+        let mut open: Vec<Open> = Vec::new();
+        for (prefix, mut rules) in self.rules {
             close(&mut open, &mut field, |last| !last.covers(prefix.value));
             let node = u32::try_from(field.nodes.len()).unwrap_or(NOWHERE);
-            let shorter = open.last().map_or(NOWHERE, |(_, node)| *node);
+            let mut shorter = NOWHERE;
+            if let Some(outer) = open.last() {
+                shorter = outer.node;
+                if outer.rules.len() + rules.len() <= HELD {
+                    shorter = outer.shorter;
+                    rules.extend(&outer.rules);
+                    rules.sort_unstable();
+                    rules.dedup();
+                }
+            }
             let set = field.sets.add(&rules);
             field.nodes.push(Node { shorter, set });
             if prefix.length == longest {
                 field.exact.insert(prefix.value, node);
             } else {
                 field.begin(prefix.value, node);
-                open.push((prefix, node));
+                open.push(Open { prefix, node, shorter, rules });
             }
         }
         close(&mut open, &mut field, |_| true);
@@ -105,11 +112,19 @@ impl Builder {
     }
 }
 
+/// A prefix that covers what comes next, and all the rules that it holds.
+struct Open {
+    prefix: Prefix,
+    node: u32,
+    shorter: u32,
+    rules: Vec<u32>,
+}
+
 /// Closes the prefixes that end, from the longest on.
-fn close(open: &mut Vec<(Prefix, u32)>, field: &mut Field, ends: impl Fn(Prefix) -> bool) {
-    while let Some((prefix, _)) = open.pop_if(|(prefix, _)| ends(*prefix)) {
-        let outer = open.last().map_or(NOWHERE, |(_, node)| *node);
-        if let Some(behind) = prefix.last().checked_add(1) {
+fn close(open: &mut Vec<Open>, field: &mut Field, ends: impl Fn(Prefix) -> bool) {
+    while let Some(closed) = open.pop_if(|open| ends(open.prefix)) {
+        let outer = open.last().map_or(NOWHERE, |outer| outer.node);
+        if let Some(behind) = closed.prefix.last().checked_add(1) {
             field.begin(behind, outer);
         }
     }

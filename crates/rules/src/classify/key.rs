@@ -18,19 +18,18 @@ pub(super) const INPUT: usize = 4;
 pub(super) const OUTPUT: usize = 5;
 
 /// A packet's values of the six fields, each in the upper bits of its number.
-#[derive(Debug)]
 pub(crate) struct Key<'a> {
+    view: &'a View<'a>,
     source: u128,
     destination: u128,
     ports: [u128; 2],
-    names: [&'a str; 2],
     interfaces: [OnceCell<u128>; 2],
 }
 
 impl<'a> Key<'a> {
     /// `None` if a match could find the packet broken where it looks for ports: the header is cut, or
     /// in another fragment.
-    pub(crate) fn of(view: &View<'a>) -> Option<Self> {
+    pub(crate) fn of(view: &'a View<'a>) -> Option<Self> {
         let protocol = view.protocol()?;
         let header = view.packet.l4();
         let ports = match protocol_has_ports(protocol) {
@@ -41,7 +40,7 @@ impl<'a> Key<'a> {
             source: address_value(view.source),
             destination: address_value(view.destination),
             ports: ports.map(|port| port_value(protocol, port)),
-            names: [view.input, view.output],
+            view,
             interfaces: Default::default(),
         })
     }
@@ -52,15 +51,9 @@ impl<'a> Key<'a> {
             DESTINATION => self.destination,
             SOURCE_PORT => self.ports[0],
             DESTINATION_PORT => self.ports[1],
-            INPUT => self.interface(0),
-            _ => self.interface(1),
+            INPUT => *self.interfaces[0].get_or_init(|| name_value(self.view.input())),
+            _ => *self.interfaces[1].get_or_init(|| name_value(self.view.output())),
         }
-    }
-
-    fn interface(&self, which: usize) -> u128 {
-        let [input, output] = &self.interfaces;
-        let cell = if which == 0 { input } else { output };
-        *cell.get_or_init(|| name_value(self.names[which & 1]))
     }
 }
 

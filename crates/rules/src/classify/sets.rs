@@ -10,10 +10,12 @@ pub(super) struct Sets {
     bits: Vec<u64>,
 }
 
-/// One of them.
-#[derive(Clone, Copy, Debug, Default)]
+/// One of them: its first word, which often is all of it, and where the others are.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Set {
+    place: u32,
     start: u32,
+    bits: u64,
     end: u32,
 }
 
@@ -21,9 +23,14 @@ impl Sets {
     /// Adds a set of ascending numbers.
     pub(super) fn add(&mut self, numbers: &[u32]) -> Set {
         let start = self.places.len();
+        let mut set = Set { place: u32::MAX, bits: 0, start: at(start), end: at(start) };
         for number in numbers {
             let place = number / WORD as u32;
             let bit = 1u64 << (number % WORD as u32);
+            if set.bits == 0 || set.place == place {
+                (set.place, set.bits) = (place, set.bits | bit);
+                continue;
+            }
             let is_there = self.places.len() > start && self.places.last() == Some(&place);
             match self.bits.last_mut().filter(|_| is_there) {
                 Some(bits) => *bits |= bit,
@@ -33,22 +40,28 @@ impl Sets {
                 }
             }
         }
-        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Set { start: place(start), end: place(self.places.len()) }
+        set.end = at(self.places.len());
+        set
     }
 
     /// The first word of `set` at `place` or behind it.
     #[inline]
-    pub(super) fn next_word(&self, set: Set, place: u32) -> Option<(u32, u64)> {
-        let Set { start, end } = set;
-        let places = self.places.get(start as usize..end as usize)?;
+    pub(super) fn next_word(&self, set: &Set, place: u32) -> Option<(u32, u64)> {
+        if set.place >= place {
+            return Some((set.place, set.bits));
+        }
+        let places = self.places.get(set.start as usize..set.end as usize)?;
         let first = *places.first()?;
-        // Dense sets, and sets of one word, are where they would be without gaps.
+        // Dense sets are where they would be without gaps.
         let guess = place.saturating_sub(first) as usize;
         let at = match places.get(guess) {
             Some(found) if *found == place || guess == 0 => guess,
             _ => places.partition_point(|one| *one < place),
         };
-        Some((*places.get(at)?, *self.bits.get(start as usize + at)?))
+        Some((*places.get(at)?, *self.bits.get(set.start as usize + at)?))
     }
+}
+
+fn at(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
 }

@@ -158,8 +158,8 @@ impl Addrtype {
     pub(crate) fn device<'a>(&self, view: &View<'a>) -> Option<&'a str> {
         match self.interface {
             Limit::None => None,
-            Limit::Input => Some(view.input),
-            Limit::Output => Some(view.output),
+            Limit::Input => Some(view.input()),
+            Limit::Output => Some(view.output()),
         }
     }
 }

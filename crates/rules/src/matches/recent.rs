@@ -185,7 +185,7 @@ impl Matching for Recent {
             Side::Source => view.source,
             Side::Destination => view.destination,
         };
-        let is_forwarded = !view.output.is_empty() && !view.input.is_empty();
+        let is_forwarded = !view.output().is_empty() && !view.input().is_empty();
         let ttl = view.packet.ttl().wrapping_add(is_forwarded.into());
         let sight = Sight { address, ttl, now: ticks(view.context.now()) };
         Ok(view.context.shared().borrow_mut().recent.ask(self, sight))

@@ -287,7 +287,7 @@ fn key(rule: &Hashlimit, view: &View<'_>) -> Option<Key> {
 
 /// Both ports; zero where the protocol has none.
 fn ports(view: &View<'_>) -> Option<[u16; 2]> {
-    let (protocol, upper) = match (view.packet.upper(), view.family()) {
+    let (protocol, upper) = match (view.packet.upper(), view.packet.family()) {
         (Some(upper), _) => (upper.protocol, view.packet.l4()),
         (None, Family::V6) if view.is_later_fragment() => return Some([0; 2]),
         (None, _) => return None,

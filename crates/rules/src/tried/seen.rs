@@ -26,10 +26,10 @@ pub(super) fn of_header(part: &Header, view: &View<'_>) -> Option<String> {
         return Some(view.destination.to_string());
     }
     if part.input.is_some() {
-        return Some(interface(view.input, "made by this host"));
+        return Some(interface(view.input(), "made by this host"));
     }
     if part.output.is_some() {
-        return Some(interface(view.output, "no way out yet"));
+        return Some(interface(view.output(), "no way out yet"));
     }
     if part.protocol.value != 0 {
         let number = view.protocol()?;
