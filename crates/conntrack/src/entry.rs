@@ -10,8 +10,10 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::event::EventMask;
+use crate::expect::ExpectEvents;
 use crate::status::Status;
 use crate::time::Instant;
+use crate::tracker::Reports;
 use crate::tuple::Key;
 
 /// Names an entry of the table for as long as it lives: a slot is used again, an id is not
@@ -46,6 +48,10 @@ impl Flags {
     pub(crate) const EVENTS: Flags = Flags(2);
     /// The reply is not the inverse of the original: two places in the index.
     pub(crate) const TWO_KEYS: Flags = Flags(4);
+    /// Does not report that it announces another one.
+    pub(crate) const NO_EXPECT_NEW: Flags = Flags(8);
+    /// Does not report that one it has announced is gone.
+    pub(crate) const NO_EXPECT_DESTROY: Flags = Flags(16);
 
     #[inline]
     pub(crate) const fn has(self, flag: Flags) -> bool {
@@ -89,7 +95,8 @@ pub(crate) struct Entry {
     pub(crate) l4: L4State,
     pub(crate) mark: u32,
     pub(crate) flags: Flags,
-    pub(crate) _unused: u16,
+    /// Causes of which alone nothing is told, as [`EventMask`].
+    pub(crate) silent: u16,
 }
 
 impl Entry {
@@ -109,7 +116,7 @@ impl Entry {
             l4: [0; 14],
             mark: 0,
             flags: Flags(0),
-            _unused: 0,
+            silent: 0,
         }
     }
 
@@ -128,6 +135,37 @@ impl Entry {
         if self.mark != mark {
             self.mark = mark;
             self.cache_event(EventMask::MARK);
+        }
+    }
+
+    /// Whether these causes make an event.
+    pub(crate) fn reports(&self, causes: EventMask) -> bool {
+        self.flags.has(Flags::EVENTS) && causes.any(EventMask(!self.silent))
+    }
+
+    /// What it reports of those that it announces.
+    pub(crate) fn expect_events(&self) -> ExpectEvents {
+        let told = |event: ExpectEvents, silent| match self.flags.has(silent) {
+            true => 0,
+            false => event.0,
+        };
+        if !self.flags.has(Flags::EVENTS) {
+            return ExpectEvents::NONE;
+        }
+        let new = told(ExpectEvents::NEW, Flags::NO_EXPECT_NEW);
+        ExpectEvents(new | told(ExpectEvents::DESTROY, Flags::NO_EXPECT_DESTROY))
+    }
+
+    /// Reports from now on, but for what is not among these.
+    pub(crate) fn report(&mut self, reports: Reports) {
+        let Reports { connection, expectations } = reports;
+        self.flags.set(Flags::EVENTS);
+        self.silent = !connection.0;
+        if expectations.0 & ExpectEvents::NEW.0 == 0 {
+            self.flags.set(Flags::NO_EXPECT_NEW);
+        }
+        if expectations.0 & ExpectEvents::DESTROY.0 == 0 {
+            self.flags.set(Flags::NO_EXPECT_DESTROY);
         }
     }
 

@@ -52,8 +52,23 @@ pub struct Master {
     pub id: ConnId,
     /// Its tuples.
     pub tuples: PerDir<Tuple>,
-    /// Whether it reports events.
-    pub(crate) reports: bool,
+    /// What it reports.
+    pub(crate) reports: ExpectEvents,
+}
+
+/// Events of expectations, as the kernel's `IPEXP_*` bits.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct ExpectEvents(pub u8);
+
+impl ExpectEvents {
+    /// None.
+    pub const NONE: ExpectEvents = ExpectEvents(0);
+    /// It is announced.
+    pub const NEW: ExpectEvents = ExpectEvents(1 << 0);
+    /// It is gone.
+    pub const DESTROY: ExpectEvents = ExpectEvents(1 << 1);
+    /// All.
+    pub const ALL: ExpectEvents = ExpectEvents(0b11);
 }
 
 impl Master {
@@ -142,7 +157,11 @@ pub(crate) struct Log<'a> {
 
 impl Log<'_> {
     fn tell(&mut self, kind: EventKind, expectation: &Expectation) {
-        if expectation.master.reports {
+        let event = match kind {
+            EventKind::Destroy => ExpectEvents::DESTROY,
+            EventKind::New | EventKind::Update => ExpectEvents::NEW,
+        };
+        if expectation.master.reports.0 & event.0 != 0 {
             let subject = Subject::Expectation(expectation.clone());
             self.events.push(Event { kind, at: self.at, subject });
         }

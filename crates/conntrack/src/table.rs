@@ -170,6 +170,15 @@ impl Table {
         self.index.find(place, |slot| self.direction(slot, tuple))
     }
 
+    /// The entry that has the tuple in this direction.
+    pub(crate) fn find_one(&self, tuple: &Tuple, direction: Direction) -> Option<(u32, Direction)> {
+        let has = |slot| {
+            let live = !self.entry(slot)?.is_free();
+            (live && self.tuple(slot, direction)? == *tuple).then_some(direction)
+        };
+        self.index.find(self.index.place(tuple), has)
+    }
+
     /// Which direction of the entry in a slot has the tuple.
     #[inline]
     fn direction(&self, slot: u32, tuple: &Tuple) -> Option<Direction> {
@@ -336,6 +345,10 @@ impl Table {
             (place, None) => self.index.find(place, |slot| {
                 self.direction(slot, original).or_else(|| self.direction(slot, reply))
             }),
+            // The same packets of other zones are other packets.
+            (_, Some(_)) if original.zone() != reply.zone() => self
+                .find_one(original, Direction::Original)
+                .or_else(|| self.find_one(reply, Direction::Reply)),
             (place, Some(other)) => {
                 self.find_at(place, original).or_else(|| self.find_at(other, reply))
             }

@@ -30,6 +30,7 @@ mod load;
 mod protocols;
 mod refresh;
 mod room;
+mod template;
 mod timeout;
 mod tracked;
 
@@ -43,7 +44,7 @@ use crate::index::{Place, Seed};
 use crate::memory::Arena;
 use crate::reason::Reason;
 use crate::statistics::Statistics;
-use crate::status::{CtState, Direction, Status};
+use crate::status::{CtState, Direction, PerDir, Status};
 use crate::sysctl::Sysctls;
 use crate::table::{Table, Unconfirmed};
 use crate::time::Instant;
@@ -52,6 +53,7 @@ pub use load::{Given, GivenState, LoadError};
 use protocols::l4_packet;
 pub(crate) use protocols::{Circumstances, L4Context};
 use room::Pressure;
+pub use template::{Reports, Template};
 use tracked::Last;
 pub use tracked::{Flow, Glimpse, Life, Standing, Tracked};
 
@@ -217,10 +219,16 @@ impl Tracker {
     }
 
     /// Classifies a packet: see the module's essay.
-    pub fn track(&mut self, packet: &Packet<'_>, hook: Hook, zone: Zone, now: Instant) -> Tracked {
+    pub fn track(
+        &mut self,
+        packet: &Packet<'_>,
+        hook: Hook,
+        template: impl Into<Template>,
+        now: Instant,
+    ) -> Tracked {
         let mut tracked = Tracked::untracked();
         self.handle_timeout(now);
-        self.track_at(packet, hook, zone, None, &mut tracked);
+        self.track_at(packet, hook, &template.into(), None, &mut tracked);
         tracked
     }
 
@@ -244,7 +252,7 @@ impl Tracker {
         {
             return;
         }
-        self.track_at(packet, hook, Zone::DEFAULT, approach, tracked);
+        self.track_at(packet, hook, &Template::default(), approach, tracked);
     }
 
     #[inline(never)]
@@ -252,11 +260,11 @@ impl Tracker {
         &mut self,
         packet: &Packet<'_>,
         hook: Hook,
-        zone: Zone,
+        template: &Template,
         known: Option<&Approach>,
         tracked: &mut Tracked,
     ) {
-        self.classify(packet, hook, zone, known, tracked);
+        self.classify(packet, hook, template, known, tracked);
         if let Some(reason) = &tracked.reason {
             self.statistics.count_reason(reason);
         }
@@ -293,7 +301,7 @@ impl Tracker {
         &mut self,
         packet: &Packet<'_>,
         hook: Hook,
-        zone: Zone,
+        template: &Template,
         known: Option<&Approach>,
         tracked: &mut Tracked,
     ) {
@@ -308,27 +316,46 @@ impl Tracker {
             Family::V6 => protocol::ICMPV6,
         };
         if upper.protocol == icmp
-            && let Some(error) = self.track_icmp(packet, upper.protocol, verify, zone)
+            && let Some(error) = self.track_icmp(packet, upper.protocol, verify, template)
         {
             *tracked = error;
             return;
         }
         let tuple = match known {
             Some(known) => Some(known.key.with_addresses_of(packet)),
-            None => Tuple::of(packet, zone),
+            None => Tuple::of(packet, template.zone()),
         };
         let Some(tuple) = tuple else {
             *tracked = self.invalid(no_tuple(upper.protocol));
             return;
         };
         let place = known.map_or_else(|| self.table.place(&tuple), |known| known.place);
-        let lookup = match self.table.find_at(place, &tuple) {
+        let lookup = match self.find_in(place, &tuple, template) {
             Some((slot, direction)) => self.existing(slot, direction, packet, verify, tracked),
             None => Lookup::Missed,
         };
         if lookup == Lookup::Missed {
-            *tracked = self.begin(&tuple, place, packet, verify);
+            *tracked = self.begin((&tuple, place), template, packet, verify);
         }
+    }
+
+    /// The connection that has the tuple, which is of the original direction's zone. Where each
+    /// direction has a zone of its own, a packet is of the one whose zone it was found in.
+    #[inline(always)]
+    fn find_in(
+        &self,
+        place: Place,
+        tuple: &Tuple,
+        template: &Template,
+    ) -> Option<(u32, Direction)> {
+        let PerDir([original, reply]) = template.zones;
+        if original == reply {
+            return self.table.find_at(place, tuple);
+        }
+        let mut answer = *tuple;
+        answer.key.zone = reply.0;
+        let found = |tuple, direction| self.table.find_one(tuple, direction);
+        found(tuple, Direction::Original).or_else(|| found(&answer, Direction::Reply))
     }
 
     /// A packet of a connection in the table, which it may end to begin the next.

@@ -409,6 +409,15 @@ impl Network {
         options::on_arrival(packet).err()
     }
 
+    /// Why a packet that this host sends to itself is thrown away on its return: hop-by-hop options,
+    /// which nobody has looked at so far.
+    pub(crate) fn on_return(&self, packet: &Packet<'_>) -> Result<(), RoutingDrop> {
+        match packet.network() {
+            Header::V6(_) if self.routing != Routing::Off => options::on_arrival(packet),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether this host has addresses of its own.
     #[inline(always)]
     pub(crate) fn has_addresses(&self) -> bool {

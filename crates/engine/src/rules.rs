@@ -6,10 +6,11 @@
 //! it, as the kernel does; what its targets do is not done yet.
 
 use core::cell::RefCell;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stateward_conntrack::{
-    Counter, CtState, Flow, Instant, PerDir, Standing, Status, Tracked, Tracker, Tuple, Unfinished,
+    Counter, CtState, Direction, Flow, Instant, L4Key, PerDir, Standing, Status, Tracked, Tracker,
+    Tuple, Unfinished, Zone,
 };
 use stateward_rules::matches::Match;
 use stateward_rules::targets::Extension;
@@ -17,7 +18,7 @@ use stateward_rules::targets::reject::Reject;
 use stateward_rules::tried::Tried;
 use stateward_rules::{
     ChainVerdict, CompiledRuleset, Connection, Context, Hook, RuleSpec, Said, Shared, Step,
-    StepName, TableName, Target, ValidRuleset,
+    StepName, TableName, Target, Tracking, ValidRuleset,
 };
 use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::edit::{Edit, Field};
@@ -259,6 +260,23 @@ const LOOPBACK: &str = "lo";
 const LOOPBACK_MTU: u32 = 65_536;
 
 impl Around<'_, '_, '_> {
+    /// The connection that stands for one that is to be found or made: nobody's, and confirmed.
+    fn template(&self) -> Option<Connection> {
+        let none: IpAddr = match self.frame.layout.family() {
+            Family::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let tuple = Tuple::new(none, none, 0, L4Key::None, Zone::DEFAULT)?;
+        Some(Connection {
+            direction: Direction::Original,
+            status: Status::CONFIRMED | Status::TEMPLATE,
+            original: tuple,
+            reply: tuple,
+            expires: 0,
+            mark: 0,
+        })
+    }
+
     /// Whether the transport's checksum was left to the network card of a captured packet's sender.
     fn checksum_field(&self) -> Field {
         let summed = |packet: Packet<'_>| {
@@ -340,10 +358,17 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn state(&self) -> Option<CtState> {
+        // What it is to be seen as is a connection of its own until it is seen.
+        if self.walker.tracking.is_some() {
+            return Some(CtState::New);
+        }
         self.walker.tracked.as_ref().map(|tracked| tracked.state)
     }
 
     fn connection(&self) -> Option<Connection> {
+        if self.walker.tracking.is_some() {
+            return self.template();
+        }
         let tracked = self.walker.tracked.as_ref()?;
         let seen = self.tracker.glimpse(&tracked.flow)?;
         Some(Connection {
@@ -384,9 +409,16 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn untrack(&mut self) {
-        self.notes.account.note(|| Station::Did(Deed::Untracked));
-        // What has been seen already stays what it is.
-        self.walker.tracked.get_or_insert(Tracked::untracked());
+        if self.walker.is_unseen() {
+            self.notes.account.note(|| Station::Did(Deed::Untracked));
+            self.walker.tracked = Some(Tracked::untracked());
+        }
+    }
+
+    fn track_as(&mut self, tracking: Tracking) {
+        if self.walker.is_unseen() {
+            self.walker.tracking = Some(tracking);
+        }
     }
 
     fn set_mark(&mut self, mark: u32) {

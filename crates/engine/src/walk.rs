@@ -8,9 +8,9 @@
 //! that reaches the last stage of INPUT or POSTROUTING leaves a connection behind.
 
 use stateward_conntrack::{
-    Approach, CtState, Direction, Flow, Hook as TrackHook, Instant, Tracked,
+    Approach, CtState, Direction, Flow, Hook as TrackHook, Instant, PerDir, Template, Tracked, Zone,
 };
-use stateward_rules::{Hook, TableName};
+use stateward_rules::{Hook, TableName, Tracking, ZoneOf};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
@@ -74,6 +74,8 @@ impl Frame<'_> {
 /// What the walk knows of a packet besides its bytes.
 pub(crate) struct Walker<'a> {
     pub(crate) tracked: Option<Tracked>,
+    /// How the tracker is to see it, if a rule has said so and it has not yet.
+    pub(crate) tracking: Option<Tracking>,
     /// Where the tracker will look, if the packet came in a burst.
     pub(crate) approach: Option<&'a Approach>,
     pub(crate) now: Instant,
@@ -100,6 +102,7 @@ impl Walker<'_> {
     pub(crate) fn new(now: Instant, port: Port) -> Self {
         Walker {
             tracked: None,
+            tracking: None,
             approach: None,
             now,
             port,
@@ -112,6 +115,23 @@ impl Walker<'_> {
             gathered: 0,
             end: None,
         }
+    }
+
+    /// Whether the tracker knows nothing of the packet, and no rule has said how to see it. INVALID
+    /// leaves no trace on a packet that comes back to this host.
+    pub(crate) fn is_unseen(&self) -> bool {
+        let seen = self.tracked.as_ref().is_some_and(|tracked| tracked.state != CtState::Invalid);
+        !seen && self.tracking.is_none()
+    }
+
+    /// What the tracker is told, now that it looks.
+    fn template(&mut self) -> Option<Template> {
+        let Tracking { zones, reports } = self.tracking.take()?;
+        let zone = |zone| match zone {
+            ZoneOf::Rule(zone) => zone,
+            ZoneOf::Mark => Zone(self.mark as u16),
+        };
+        Some(Template { zones: PerDir(zones.0.map(zone)), reports })
     }
 
     /// Ends the walk before its end.
@@ -342,6 +362,10 @@ impl Engine {
         self.run(Hook::Output, walker, frame)?;
         self.run(Hook::Postrouting, walker, frame)?;
         if walker.comes_back {
+            let packet = frame.packet()?;
+            if let Err(reason) = self.network.on_return(&packet) {
+                return Err(self.refuse(walker, &packet, reason));
+            }
             self.run(Hook::Prerouting, walker, frame)?;
             self.run(Hook::Input, walker, frame)?;
         }
@@ -386,10 +410,14 @@ impl Engine {
         let unverified = hook == Hook::Output || walker.incomplete;
         let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
         let packet = frame.packet()?;
+        let template = walker.template();
         let tracked = walker.tracked.insert(Tracked::untracked());
         let explains = self.notes.account.is_kept();
         let before = if explains { self.tracker.find(&packet, walker.now) } else { None };
-        self.tracker.track_from(walker.approach, &packet, at, walker.now, tracked);
+        match template {
+            None => self.tracker.track_from(walker.approach, &packet, at, walker.now, tracked),
+            Some(template) => *tracked = self.tracker.track(&packet, at, template, walker.now),
+        }
         self.notes.account.note(|| {
             let &mut Tracked { state, direction, reason, drop, .. } = tracked;
             let state = Some(state).filter(|_| drop.is_none());

@@ -7,7 +7,9 @@
 use core::cell::RefCell;
 use core::net::IpAddr;
 
-use stateward_conntrack::{Counter, CtState, Direction, Instant, PerDir, Standing, Status, Tuple};
+use stateward_conntrack::{
+    Counter, CtState, Direction, Instant, PerDir, Reports, Standing, Status, Tuple, Zone,
+};
 use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
 use stateward_wire::{Ipv6Header, Network as Header, Packet, protocol};
@@ -73,8 +75,12 @@ pub trait Context {
     /// once.
     fn shared(&self) -> &RefCell<Shared>;
 
-    /// The tracker shall not look at it.
+    /// The tracker shall not look at it. Without effect if that has been said otherwise already,
+    /// or if it has looked.
     fn untrack(&mut self);
+
+    /// How the tracker shall see it. Without effect as [`Context::untrack`].
+    fn track_as(&mut self, tracking: Tracking);
 
     /// Changes its mark.
     fn set_mark(&mut self, mark: u32);
@@ -105,6 +111,30 @@ pub trait Context {
     /// A rule that was tried, in the walk's order: told of whether it was met or not, before what
     /// follows from it.
     fn tried(&mut self, _: Step, _: Tried) {}
+}
+
+/// How the tracker shall see a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tracking {
+    /// The zone of each direction.
+    pub zones: PerDir<ZoneOf>,
+    /// The events that its connection reports if it begins one; `None` is all.
+    pub reports: Option<Reports>,
+}
+
+/// Where a zone comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZoneOf {
+    /// The rule.
+    Rule(Zone),
+    /// The packet's mark, when the tracker looks at it.
+    Mark,
+}
+
+impl Default for ZoneOf {
+    fn default() -> Self {
+        Self::Rule(Zone::DEFAULT)
+    }
 }
 
 /// What rules see of a packet's connection.

@@ -34,7 +34,7 @@ fn udp_over(family: Family, source: (u8, u16), destination: (u8, u16), zone: u16
 fn master(slot: u32, zone: u16) -> Master {
     let original = udp((1, 40_000 + slot as u16), (2, 5060), zone);
     let tuples = PerDir([original, original.inverse().unwrap()]);
-    Master { id: ConnId { slot, generation: 0 }, tuples, reports: true }
+    Master { id: ConnId { slot, generation: 0 }, tuples, reports: ExpectEvents::ALL }
 }
 
 /// One that comes from anywhere to port `port` of host 1.
@@ -271,12 +271,13 @@ fn time_ends_them_in_the_order_of_their_deadlines_and_not_before() {
 
 #[test]
 fn a_master_that_reports_nothing_tells_nothing_here_either() {
-    let mut f = Fixture::new();
-    let silent = Master { reports: false, ..master(0, 0) };
-    f.expect(silent, anywhere(1, AUDIO)).unwrap();
-    let (table, log) = f.log();
-    table.clear(log);
-    assert_eq!(f.told(), "");
+    for (reports, told) in [(ExpectEvents::NONE, ""), (ExpectEvents::NEW, "+1")] {
+        let mut f = Fixture::new();
+        f.expect(Master { reports, ..master(0, 0) }, anywhere(1, AUDIO)).unwrap();
+        let (table, log) = f.log();
+        table.clear(log);
+        assert_eq!(f.told(), told);
+    }
 }
 
 // Against a list that is searched from end to end. Sources are two bits of address and two of port,

@@ -4,7 +4,7 @@ use crate::entry::{ConnId, Entry};
 use crate::event::{Counter, Labels, Timestamps};
 use crate::index::Place;
 use crate::status::{Direction, PerDir, Status};
-use crate::tuple::{AddressPair, Tuple, Zone};
+use crate::tuple::{AddressPair, Tuple};
 
 /// What only some connections have.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -62,17 +62,6 @@ impl Unconfirmed {
     pub fn set_reply(&mut self, reply: Tuple) {
         self.entry.reply = reply.key;
         self.addresses[Direction::Reply] = reply.pair;
-    }
-
-    /// Puts a direction into a zone of its own (`CT --zone-orig`, `--zone-reply`).
-    pub fn set_zone(&mut self, direction: Direction, zone: Zone) {
-        match direction {
-            Direction::Original => {
-                self.entry.original.zone = zone.0;
-                self.place = None;
-            }
-            Direction::Reply => self.entry.reply.zone = zone.0,
-        }
     }
 
     /// Status bits.

@@ -512,7 +512,11 @@ fn expectation(tuple_: Tuple, mask: ExpectMask, master: Tuple, class: ExpectClas
     let reply = master.inverse().unwrap();
     Expectation {
         id: ExpectId::FIRST,
-        master: Master { id: FIRST, tuples: PerDir([master, reply]), reports: true },
+        master: Master {
+            id: FIRST,
+            tuples: PerDir([master, reply]),
+            reports: crate::expect::ExpectEvents::ALL,
+        },
         announced: Announcement {
             tuple: tuple_,
             mask,

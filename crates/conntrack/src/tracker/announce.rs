@@ -5,7 +5,7 @@
 //! nothing, gets its true master when the connection is confirmed, and goes when it is forgotten.
 
 use super::{Flow, Tracker};
-use crate::entry::{ConnId, Flags, NONE};
+use crate::entry::{ConnId, NONE};
 use crate::expect::{Announcement, ExpectError, ExpectId, Expectation, Log, Master};
 use crate::status::{Direction, PerDir, Status};
 use crate::table::Unconfirmed;
@@ -50,7 +50,7 @@ impl Tracker {
                 let slot = self.table.slot_of(*id)?;
                 let original = self.table.tuple(slot, Direction::Original)?;
                 let reply = self.table.tuple(slot, Direction::Reply)?;
-                let reports = self.table.entry(slot)?.flags.has(Flags::EVENTS);
+                let reports = self.table.entry(slot)?.expect_events();
                 Some(Master { id: *id, tuples: PerDir([original, reply]), reports })
             }
             Flow::Unconfirmed(conn) => {
@@ -59,7 +59,7 @@ impl Tracker {
                     conn.entry.generation = self.masters;
                 }
                 let tuples = [conn.tuple(Direction::Original), conn.tuple(Direction::Reply)];
-                let reports = conn.entry.flags.has(Flags::EVENTS);
+                let reports = conn.entry.expect_events();
                 Some(Master { id: provisional(conn), tuples: PerDir(tuples), reports })
             }
         }

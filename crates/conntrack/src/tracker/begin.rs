@@ -11,7 +11,7 @@ use stateward_wire::Packet;
 
 use super::protocols::{L4Context, l4_packet};
 use super::room::Pressure;
-use super::{Flow, Tracked, Tracker, Unfinished, state_of};
+use super::{Flow, Template, Tracked, Tracker, Unfinished, state_of};
 use crate::decision::{Accept, L4Decision};
 use crate::entry::Flags;
 use crate::event::Timestamps;
@@ -28,12 +28,12 @@ impl Tracker {
     #[inline(never)]
     pub(super) fn begin(
         &mut self,
-        tuple: &Tuple,
-        place: Place,
+        (tuple, place): (&Tuple, Place),
+        template: &Template,
         packet: &Packet<'_>,
         verify: Option<Unfinished>,
     ) -> Tracked {
-        let Some(reply) = tuple.inverse() else {
+        let Some(mut reply) = tuple.inverse() else {
             let kind = packet.l4().first().copied().unwrap_or_default();
             return self.invalid(Reason::IcmpNoQuery { kind });
         };
@@ -52,8 +52,9 @@ impl Tracker {
                 drop: Some(DropReason::TableFull),
             };
         }
+        reply.key.zone = template.zones[Direction::Reply].0;
         let mut conn = self.unconfirmed(Unconfirmed::new(*tuple, reply, place));
-        self.equip(&mut conn);
+        self.equip(&mut conn, template);
         // Before the protocol has had its say: what was expected is used up by a bad packet as
         // well.
         let expectation = self.expected(&mut conn);
@@ -106,8 +107,8 @@ impl Tracker {
         }
     }
 
-    /// What a connection gets from the settings at its birth.
-    pub(super) fn equip(&mut self, conn: &mut Unconfirmed) {
+    /// What a connection gets from the settings, and from rules, at its birth.
+    pub(super) fn equip(&mut self, conn: &mut Unconfirmed, template: &Template) {
         if self.sysctls.acct {
             conn.entry.flags.set(Flags::ACCOUNTING);
         }
@@ -115,12 +116,13 @@ impl Tracker {
             conn.extra_mut().timestamps = Some(Timestamps::default());
         }
         let reports = match self.sysctls.events {
-            EventMode::Off => false,
+            // Rules that ask for events get them all the same.
+            EventMode::Off => template.reports.is_some(),
             EventMode::Always => true,
             EventMode::Listened => self.listening,
         };
         if reports {
-            conn.entry.flags.set(Flags::EVENTS);
+            conn.entry.report(template.reports.unwrap_or(Template::ALL));
         }
     }
 

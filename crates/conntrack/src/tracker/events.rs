@@ -58,6 +58,9 @@ impl Tracker {
             return;
         }
         let causes = EventMask(core::mem::take(&mut entry.pending));
+        if !entry.reports(causes) {
+            return;
+        }
         let kind = if causes.any(EventMask::NEW.with(EventMask::RELATED)) {
             EventKind::New
         } else {

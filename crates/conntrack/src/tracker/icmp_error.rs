@@ -6,13 +6,13 @@
 use stateward_wire::{Packet, protocol};
 
 use super::protocols::L4Context;
-use super::{Flow, Tracked, Tracker, Unfinished};
+use super::{Flow, Template, Tracked, Tracker, Unfinished};
 use crate::icmp::{self, Message};
 use crate::icmpv6;
 use crate::reason::Reason;
 use crate::status::{CtState, Direction, Status};
 use crate::time::Span;
-use crate::tuple::{Tuple, Zone};
+use crate::tuple::Tuple;
 
 impl Tracker {
     /// ICMP errors and messages that are not tracked; `None` for what is looked up by its own
@@ -23,7 +23,7 @@ impl Tracker {
         packet: &Packet<'_>,
         protocol: u8,
         verify: Option<Unfinished>,
-        zone: Zone,
+        template: &Template,
     ) -> Option<Tracked> {
         let context = L4Context {
             sysctls: &self.sysctls,
@@ -42,8 +42,11 @@ impl Tracker {
             Ok(Message::Query) => return None,
             Ok(Message::Untracked) => return Some(Tracked::untracked()),
             Ok(Message::Error(quoted)) => {
-                let tuple = Tuple::of_embedded(&quoted, zone).and_then(|tuple| tuple.inverse());
-                tuple.ok_or(Reason::IcmpUnquotable).and_then(|tuple| self.related(packet, &tuple))
+                let tuple =
+                    Tuple::of_embedded(&quoted, template.zone()).and_then(|tuple| tuple.inverse());
+                tuple
+                    .ok_or(Reason::IcmpUnquotable)
+                    .and_then(|tuple| self.related(packet, &tuple, template))
             }
             Err(reason) => Err(reason),
         };
@@ -54,8 +57,14 @@ impl Tracker {
     }
 
     /// The connection that an ICMP error is about, by the answer to the packet it quotes.
-    fn related(&self, packet: &Packet<'_>, answer: &Tuple) -> Result<Tracked, Reason> {
-        let (slot, direction) = self.table.find(answer).ok_or(Reason::IcmpUnrelated)?;
+    fn related(
+        &self,
+        packet: &Packet<'_>,
+        answer: &Tuple,
+        template: &Template,
+    ) -> Result<Tracked, Reason> {
+        let found = self.find_in(self.table.place(answer), answer, template);
+        let (slot, direction) = found.ok_or(Reason::IcmpUnrelated)?;
         let tuple = self.table.tuple(slot, direction).ok_or(Reason::IcmpUnrelated)?;
         // Else anybody who can guess a connection could have a third host's packets pass as its.
         if tuple.destination() != packet.destination() {

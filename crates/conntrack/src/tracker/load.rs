@@ -7,6 +7,7 @@
 
 use stateward_wire::protocol;
 
+use super::Template;
 use super::Tracker;
 use crate::entry::{ConnId, Flags};
 use crate::event::{Counter, Timestamps};
@@ -80,7 +81,7 @@ impl Tracker {
         self.handle_timeout(now);
         let place = self.table.place(&given.original);
         let mut conn = Unconfirmed::new(given.original, given.reply, place);
-        self.equip(&mut conn);
+        self.equip(&mut conn, &Template::default());
         conn.entry.flags.clear(Flags::ACCOUNTING);
         let timeout = Span::secs(given.timeout.unwrap_or(OFFLOADED));
         conn.entry.deadline = (now + timeout).0;

@@ -67,6 +67,8 @@ impl Tracker {
         let id = ConnId { slot, generation: entry.generation };
         if entry.flags.has(Flags::EVENTS) {
             entry.status.set(Status::DYING);
+        }
+        if entry.reports(EventMask::DESTROY) {
             let message = Telling::Event(EventKind::Destroy, EventMask::DESTROY);
             let record = tell::record(&self.table, slot, message, at);
             if let Some(record) = record {

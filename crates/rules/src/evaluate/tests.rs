@@ -36,6 +36,8 @@ pub(crate) struct Alone {
     pub(crate) announcing_helper: Option<&'static str>,
     /// How much of it was needed in one piece.
     pub(crate) gathered: usize,
+    /// How the tracker shall see it.
+    pub(crate) tracking: Option<Tracking>,
     /// What its ways take.
     pub(crate) path_mtu: Option<u32>,
 }
@@ -59,6 +61,7 @@ impl Alone {
             counters: None,
             announcing_helper: None,
             gathered: 0,
+            tracking: None,
             path_mtu: Some(1500),
         }
     }
@@ -243,6 +246,9 @@ impl Context for Alone {
     fn untrack(&mut self) {
         self.state = Some(CtState::Untracked);
     }
+    fn track_as(&mut self, tracking: Tracking) {
+        self.tracking = Some(tracking);
+    }
     fn set_mark(&mut self, mark: u32) {
         self.mark = mark;
     }
@@ -318,6 +324,13 @@ pub(crate) fn mangled(rule: &str, packet: &mut Alone) -> Option<Vec<u8>> {
     let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
     let said = CompiledRuleset::new(&rules.unwrap()).ask(TableName::Mangle, Hook::Forward, packet);
     (said.verdict == ChainVerdict::Accept).then(|| packet.bytes.clone())
+}
+
+/// Asks a rule of raw's PREROUTING, of which everything behind `-A PREROUTING` is given.
+pub(crate) fn raw(rule: &str, packet: &mut Alone) {
+    packet.state = None;
+    let text = format!("*raw\n-A PREROUTING {rule}\nCOMMIT\n");
+    CompiledRuleset::new(&rules(&text)).ask(TableName::Raw, Hook::Prerouting, packet);
 }
 
 /// [`met`] for packets one after the other.

@@ -1,8 +1,10 @@
 //! `-j CT`: how the tracker shall see the packet's connection.
 
+use stateward_conntrack::expect::ExpectEvents;
+use stateward_conntrack::{EventMask, PerDir, Reports, Zone as ZoneId};
 use stateward_wire::Family;
 
-use crate::context::Context;
+use crate::context::{Context, Tracking, ZoneOf};
 use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension, Place};
 use crate::option::{Given, OptionSpec, Refusal};
@@ -194,12 +196,67 @@ pub(crate) const HELPERS: &[(&str, u8, Option<Family>)] = &[
 ];
 
 impl Acting for Ct {
-    /// Only `--notrack` is done yet.
+    /// No helper helps yet, and there are no policies of timeouts.
     fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
-        if !self.notrack {
-            return Action::NotEvaluated;
+        if self.notrack {
+            context.untrack();
+            return Action::Continue;
         }
-        context.untrack();
+        if !self.helper.is_empty() {
+            context.not_evaluated("CT --helper");
+        }
+        if !self.timeout.is_empty() {
+            context.not_evaluated("CT --timeout");
+        }
+        context.track_as(self.tracking());
         Action::Continue
+    }
+}
+
+impl Ct {
+    fn tracking(&self) -> Tracking {
+        let Zone { id, mark, original, reply } = self.zone;
+        let named = if mark { ZoneOf::Mark } else { ZoneOf::Rule(ZoneId(id)) };
+        let of = |said: bool| if said || original == reply { named } else { ZoneOf::default() };
+        let (connection, expectations) = (self.events, self.expected_events);
+        // What is not asked for is not told once something is.
+        let reports = (connection != 0 || expectations != 0).then_some(Reports {
+            connection: EventMask(connection),
+            expectations: ExpectEvents(expectations as u8),
+        });
+        Tracking { zones: PerDir([of(original), of(reply)]), reports }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::tests::{Alone, raw};
+
+    fn tracking(rule: &str) -> Tracking {
+        let mut packet = Alone::udp(53);
+        raw(&format!("-j CT {rule}"), &mut packet);
+        packet.tracking.unwrap()
+    }
+
+    #[test]
+    fn a_zone_is_of_one_direction_or_of_both() {
+        let none = ZoneOf::default();
+        let five = ZoneOf::Rule(ZoneId(5));
+        assert_eq!(tracking("--zone 5").zones, PerDir([five, five]));
+        assert_eq!(tracking("--zone-orig 5").zones, PerDir([five, none]));
+        assert_eq!(tracking("--zone-reply 5").zones, PerDir([none, five]));
+        assert_eq!(tracking("--zone-reply mark").zones, PerDir([none, ZoneOf::Mark]));
+        assert_eq!(tracking(""), Tracking::default());
+    }
+
+    #[test]
+    fn events_that_are_not_asked_for_are_not_told() {
+        let reports = tracking("--ctevents new,destroy").reports.unwrap();
+        assert_eq!(reports.connection, EventMask::NEW.with(EventMask::DESTROY));
+        assert_eq!(reports.expectations, ExpectEvents::NONE);
+        let reports = tracking("--expevents new").reports.unwrap();
+        assert_eq!(reports.connection, EventMask::NONE);
+        assert_eq!(reports.expectations, ExpectEvents::NEW);
     }
 }

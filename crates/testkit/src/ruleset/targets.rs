@@ -44,7 +44,11 @@ fn back(_: &mut Random, _: &Place) -> Option<String> {
     Some("-j RETURN".to_owned())
 }
 
-fn connmark(random: &mut Random, _: &Place) -> Option<String> {
+/// Not in raw, where it would mark the rule of `-j CT` that a packet has met.
+fn connmark(random: &mut Random, place: &Place) -> Option<String> {
+    if place.table == "raw" {
+        return None;
+    }
     let (value, mask) = (random.below(16), random.below(256));
     let shift = match random.below(6) {
         0 => format!(" --left-shift-mark {}", random.below(32)),
@@ -60,8 +64,21 @@ fn connmark(random: &mut Random, _: &Place) -> Option<String> {
     Some(format!("-j CONNMARK --{work}{shift}"))
 }
 
-fn ct(_: &mut Random, place: &Place) -> Option<String> {
-    (place.table == "raw").then(|| "-j CT --notrack".to_owned())
+fn ct(random: &mut Random, place: &Place) -> Option<String> {
+    if place.table != "raw" {
+        return None;
+    }
+    let events = random.pick(["new,destroy", "reply", "assured,mark", "protoinfo,related,new"]);
+    Some(match random.below(6) {
+        0 => "-j CT --notrack".to_owned(),
+        1 => "-j CT".to_owned(),
+        2 => format!("-j CT --ctevents {events}"),
+        3 => format!("-j CT --{} mark", random.pick(["zone", "zone-orig", "zone-reply"])),
+        _ => {
+            let option = random.pick(["zone", "zone-orig", "zone-reply"]);
+            format!("-j CT --{option} {}", random.below(3))
+        }
+    })
 }
 
 fn drop(_: &mut Random, _: &Place) -> Option<String> {
