@@ -11,7 +11,7 @@ use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Packet, TcpFlags, compose};
 
 use super::*;
-use crate::context::Connection;
+use crate::context::{Connection, Tracking};
 use crate::restore::{RestoreOptions, restore};
 use crate::shared::Shared;
 use crate::targets::reject::Reject;
