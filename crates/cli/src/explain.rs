@@ -14,6 +14,7 @@ use stateward_replay::typed::{Typed, Typist};
 use crate::error::Failure;
 use crate::machine::{Described, MachineArgs};
 use crate::output::{self, When};
+use crate::reach::{self, Entrance};
 use crate::replay::{Format, not_evaluated};
 
 /// Say what becomes of a packet, and which rule decides, and why
@@ -92,6 +93,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
         Some(file) => load(&mut replay, file, time)?,
         None => Loaded::default(),
     };
+    let names = files.clone();
     replay.explain(Explaining { packets: numbers, files, loaded });
     let out = output::stdout();
     match args.format {
@@ -109,6 +111,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
             sink.end(&End::of(&replay, true)).map_err(Failure::output)?;
         }
     }
+    reach::tell(&replay, &names, Entrance::OfPackets);
     not_evaluated(replay.summary())
 }
 

@@ -9,6 +9,7 @@ mod explain;
 mod machine;
 mod output;
 mod progress;
+mod reach;
 mod replay;
 mod rules;
 

@@ -21,6 +21,7 @@ use crate::error::Failure;
 use crate::machine::Described;
 use crate::output;
 use crate::progress::Progress;
+use crate::reach::{self, Entrance};
 
 /// Replays.
 pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
             let hint = "the interfaces of the machine stand in the configuration".to_owned();
             Failure::usage(format!("--in: the machine has no interface `{name}`"), Some(hint))
         })?;
+    let names = files.clone();
     if !args.explain.is_empty() {
         let packets = args.explain.iter().cloned().collect();
         replay.explain(Explaining { packets, files, ..Explaining::default() });
@@ -52,6 +54,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
     if let Some(leaving) = leaving {
         leaving.finish().map_err(Failure::output)?;
     }
+    reach::tell(&replay, &names, Entrance::OfCaptures);
     let (packets, summary) = (replay.summary().packets, replay.summary());
     let not_evaluated = not_evaluated(summary);
     match replay.into_errors() {

@@ -115,3 +115,30 @@ fn what_ip_lists_is_a_machine() {
     let host = printed(&format!("{host} {forwarded}"));
     assert!(host.contains("drop, at routing: this host does not forward"), "{host}");
 }
+
+#[test]
+fn what_rules_name_in_vain_is_said_with_the_flag_that_helps() {
+    let packet = "'tcp 198.51.100.7:40000 > 203.0.113.1:22 S'";
+    let line = |more: &str| printed(&format!("stateward explain --rules rules.v4 {more} {packet}"));
+    let notes = |text: &str| -> Vec<String> {
+        let of = |line: &&str| line.starts_with("note: ") || line.starts_with("  hint: ");
+        text.lines().filter(of).map(str::to_owned).collect()
+    };
+    let expected = [
+        "note: rules.v4: no packet comes to INPUT: the machine has no address",
+        "  hint: --host ADDRESS says which address is its own; --config or --addr describe all of it",
+        "note: rules.v4:5: nothing comes in by `lan0`: packets come in by wan0",
+        "  hint: --in IFACE says where packets come in; --config or --addr describe the machine",
+        "note: rules.v4:21: without routes nothing leaves by `wan0`",
+        "  hint: --config describes interfaces and routes, or --addr and --route, what `ip -j` prints",
+    ];
+    assert_eq!(notes(&line("--in wan0")), expected);
+    assert_eq!(notes(&line("--in wan0 --host 203.0.113.1")), expected[2..]);
+    assert!(notes(&line("--config gateway.toml")).is_empty());
+    let other = "--addr addr.json --rules6 other.v6";
+    let expected = [
+        "note: other.v6:6: the machine has no interface `eth9`: it has lan0, wan0",
+        "  hint: its interfaces are those of --config or --addr",
+    ];
+    assert_eq!(notes(&line(other)), expected);
+}

@@ -420,7 +420,7 @@ impl Network {
 
     /// Whether this host has addresses of its own.
     #[inline(always)]
-    pub(crate) fn has_addresses(&self) -> bool {
+    pub fn has_addresses(&self) -> bool {
         !self.own.is_empty()
     }
 

@@ -116,6 +116,11 @@ impl Entrance {
         self.interfaces.get(usize::from(id.0)).map_or(UNNAMED, |known| &known.name)
     }
 
+    /// What the machine's interfaces are called, as far as they have been named.
+    pub fn names(&self) -> Vec<&str> {
+        self.interfaces.iter().map(|known| known.name.as_str()).collect()
+    }
+
     /// Whether a packet can come in by what is called so; `local` is the machine itself.
     pub fn takes(&self, name: &str) -> bool {
         self.routing == Routing::Off

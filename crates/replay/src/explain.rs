@@ -41,7 +41,8 @@ pub struct Files {
 }
 
 impl Files {
-    fn of(&self, family: Family) -> &str {
+    /// That of a family's rules.
+    pub fn of(&self, family: Family) -> &str {
         let name = match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,

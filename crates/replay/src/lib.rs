@@ -10,6 +10,7 @@
 //! - [`run`]: the loop, which hands each packet to the engine and what came of it to a sink;
 //! - [`entrance`]: where a packet entered the machine, and [`sighting`]: what left it and is no
 //!   input;
+//! - [`reach`]: what rules name that no packet can reach;
 //! - [`numbering`]: the connections' numbers;
 //! - [`text`] and [`trace`]: what came of it for people and for programs, [`describe`]: one packet,
 //!   one line, in tcpdump's manner; [`explain`]: one packet's way in full;
@@ -32,6 +33,7 @@ pub mod leaving;
 pub mod machine;
 pub mod merge;
 pub mod numbering;
+pub mod reach;
 pub mod run;
 pub mod sighting;
 pub mod summary;

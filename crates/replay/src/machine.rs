@@ -195,9 +195,7 @@ pub fn hint(name: &str, error: SysctlError) -> Option<String> {
         return None;
     }
     if matches!(name, "net.ipv4.ip_forward" | "net.ipv6.conf.all.forwarding") {
-        let hint = "say `forward = true` or `forward = false` in the configuration; with --addr \
-                    `--sysctl net.ipv4.ip_forward=0` is a host that forwards nothing";
-        return Some(hint.into());
+        return Some("say `forward = true` or `forward = false` in the configuration".into());
     }
     let known = |name: &str| format!("net.netfilter.nf_conntrack_{name}");
     let nearest = Sysctls::NAMES

@@ -11,6 +11,7 @@ use crate::address;
 use crate::diagnostic::Diagnostic;
 use crate::matches::Match;
 use crate::matches::conntrack::States;
+use crate::matches::tcp::SYN;
 use crate::matches::udp::PortRange;
 use crate::protocol;
 use crate::rule::{Header, Interface, RuleSpec, Target, Test, Verdict};
@@ -191,7 +192,8 @@ impl Lint {
         let dropped =
             tables.flat_map(|table| &table.chains).any(|chain| chain.rules.iter().any(drops));
         let forward = filter.chain(Hook::Forward.name());
-        let closed = forward.is_some_and(|chain| ends_closed(chain) && !takes_all(chain));
+        let takes = |chain: &Chain| reached(filter, chain).into_iter().any(takes_all);
+        let closed = forward.is_some_and(|chain| ends_closed(chain) && !takes(chain));
         if !dropped && !closed {
             let hint = "-A FORWARD -m conntrack --ctstate INVALID -j DROP, before what accepts";
             let message = "INVALID packets are not dropped: they leave untranslated";
@@ -207,7 +209,7 @@ impl Lint {
                 let established = states_of(rule).is_some_and(|states| {
                     (states.value.0 & States::ESTABLISHED != 0) != states.inverted
                 });
-                passes(rule) && (established || is_unconditional(rule))
+                passes(rule) && (established || is_unconditional(rule) || is_old_stateful(rule))
             })
         };
         for (hook, whose) in [
@@ -285,6 +287,14 @@ fn ends_closed(chain: &Chain) -> bool {
         _ => false,
     };
     matches!(chain.end, ChainEnd::Policy(_, Policy::Drop, _)) || chain.rules.iter().any(refuses)
+}
+
+/// `! --syn`: how TCP's answers were let in before there was connection tracking.
+fn is_old_stateful(rule: &RuleSpec) -> bool {
+    rule.matches.iter().any(|one| match one {
+        Match::Tcp(tcp) => tcp.flags.inverted && tcp.flags.value == SYN,
+        _ => false,
+    })
 }
 
 fn takes_all(chain: &Chain) -> bool {

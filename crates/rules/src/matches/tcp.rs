@@ -60,7 +60,7 @@ const OPTIONS: &[OptionSpec] = &[
 ];
 
 /// `--syn`: the first packet of a connection.
-const SYN: Flags = Flags { mask: 0x17, compare: 0x02 };
+pub(crate) const SYN: Flags = Flags { mask: 0x17, compare: 0x02 };
 
 impl Extension for Tcp {
     fn options(&self) -> &'static [OptionSpec] {
