@@ -186,8 +186,19 @@ pub(crate) fn resolved(family: Family, text: &str) -> Result<IpAddr, Refusal> {
         (true, Family::V4) => refusal.hint("IPv6 addresses belong into the rules for IPv6"),
         (true, Family::V6) => refusal.hint("IPv4 addresses belong into the rules for IPv4"),
         (false, _) if text.is_empty() => refusal.hint("an address is missing here"),
+        (false, _) if text.starts_with('!') => {
+            refusal.hint("write the `!` before the option, with a blank behind it")
+        }
+        (false, _) if is_range(text) => {
+            refusal.hint(format!("a range: -m iprange --src-range or --dst-range {text}"))
+        }
         (false, _) => refusal.hint("names are not resolved: write the address"),
     })
+}
+
+fn is_range(text: &str) -> bool {
+    let address = |text: &str| text.parse::<IpAddr>().is_ok();
+    text.split_once('-').is_some_and(|(first, last)| address(first) && address(last))
 }
 
 /// One to four parts, of which the last fills all bytes that are left.

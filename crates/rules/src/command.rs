@@ -151,6 +151,14 @@ enum What {
 }
 
 impl Loaded {
+    fn is_comment(&self) -> bool {
+        matches!(self.what, What::Match(Match::Comment(_)))
+    }
+
+    fn is_conntrack(&self) -> bool {
+        matches!(self.what, What::Match(Match::Conntrack(_)))
+    }
+
     fn name(&self) -> &'static str {
         match &self.what {
             What::Match(one) => one.name(),

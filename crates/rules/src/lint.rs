@@ -119,6 +119,19 @@ impl Lint {
                 self.warn(rule.position, format!("`-p {name}` never matches in IPv6"), hint);
             }
         }
+        for interface in [&header.input, &header.output].into_iter().flatten() {
+            let name = interface.value.to_string();
+            let (message, hint) = match name.split_once([':', '*']) {
+                Some((device, _)) if name.contains(':') => {
+                    (format!("`{name}` is no interface"), format!("packets come by `{device}`"))
+                }
+                Some((start, "")) => {
+                    (format!("`{name}` is one name"), format!("the wildcard is `+`: {start}+"))
+                }
+                _ => continue,
+            };
+            self.warn(rule.position, message, hint);
+        }
         for network in [header.source, header.destination] {
             if network.inverted && network.value.is_any() {
                 let hint = "every address is in it, and so none is outside";

@@ -33,6 +33,7 @@ pub(crate) fn parse(text: &str) -> Result<u8, Refusal> {
         let refusal = Refusal::new(format!("unknown protocol `{text}`"));
         match text {
             "mptcp" => refusal.hint("MPTCP is an option of TCP: `-p tcp --tcp-option 30`"),
+            _ if text.contains(',') => refusal.hint("one protocol a rule: write a rule for each"),
             "!" => refusal.hint("write the `!` before the option: `! -p tcp`"),
             _ => refusal.hint("a name of /etc/protocols, or a number from 0 to 255"),
         }

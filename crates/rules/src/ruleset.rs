@@ -529,7 +529,12 @@ impl Table {
             (None, None) => {
                 let table = self.name;
                 let refusal = Refusal::new(format!("no target or chain is called `{name}`"));
-                if let Some(near) = nearest(&name, &self.names()) {
+                let names = self.names();
+                let alike = names.iter().find(|known| known.eq_ignore_ascii_case(&name));
+                if let Some(alike) = alike {
+                    return Err(refusal.hint(format!("`{alike}`?")));
+                }
+                if let Some(near) = nearest(&name, &names) {
                     return Err(refusal.hint(format!("`{near}`?")));
                 }
                 Err(refusal
@@ -558,7 +563,13 @@ fn missing(table: TableName, name: &str) -> Refusal {
     match table.hooks().iter().find(lower) {
         Some(hook) => refusal.hint(format!("built-in chains are written in capitals: {hook}")),
         None if elsewhere => refusal.hint(format!("{name} belongs to other tables")),
-        None => refusal.hint(format!("create it with `:{name} - [0:0]` or `-N {name}` before")),
+        None => {
+            let names: Vec<_> = table.hooks().iter().map(|hook| hook.name()).collect();
+            refusal.hint(match nearest(&name.to_ascii_uppercase(), &names) {
+                Some(near) => format!("`{near}`?"),
+                None => format!("create it with `:{name} - [0:0]` or `-N {name}` before"),
+            })
+        }
     }
 }
 

@@ -40,8 +40,17 @@ pub(crate) fn port_of(text: &str, protocol: u8) -> Result<u16, Refusal> {
 }
 
 pub(crate) fn unknown(text: &str) -> Refusal {
-    Refusal::new(format!("invalid port or service `{text}`"))
-        .hint("a port is a number from 0 to 65535 or a name of /etc/services")
+    let refusal = Refusal::new(format!("invalid port or service `{text}`"));
+    let is_port = |part: &str| digits(part).is_some();
+    if text.contains(',') && text.split(',').all(|part| part.split(':').all(is_port)) {
+        return refusal.hint(format!("several ports: -m multiport --dports {text}"));
+    }
+    match text.split_once('-') {
+        Some((first, last)) if is_port(first) && is_port(last) => {
+            refusal.hint(format!("a range has a colon: {first}:{last}"))
+        }
+        _ => refusal.hint("a port is a number from 0 to 65535 or a name of /etc/services"),
+    }
 }
 
 fn digits(text: &str) -> Option<u16> {

@@ -79,3 +79,51 @@ fn names_of_targets_are_no_names_of_chains() {
     assert!(refused("SNPT", Family::V6) && !refused("SNPT", Family::V4));
     assert!(!refused("ERROR", Family::V4) && !refused("tcp", Family::V4));
 }
+
+#[test]
+fn interfaces_that_cannot_be_meant_are_warned_of() {
+    let found = warnings("-A INPUT -i eth0:1 -j DROP\n-A INPUT -i eth* -j DROP\n", "");
+    assert_eq!(found, ["`eth0:1` is no interface", "`eth*` is one name"]);
+    assert!(warnings("-A INPUT -i eth+ -j DROP\n", "").is_empty());
+}
+
+#[test]
+fn rules_that_people_write_wrongly_get_the_hint_they_need() {
+    let cases = [
+        ("-p tcp --dport 80,443", "several ports: -m multiport --dports 80,443"),
+        ("-p udp --dport 1000-2000", "a range has a colon: 1000:2000"),
+        (
+            "-s 10.0.0.1-10.0.0.9",
+            "a range: -m iprange --src-range or --dst-range 10.0.0.1-10.0.0.9",
+        ),
+        ("-d !10.0.0.1", "write the `!` before the option, with a blank behind it"),
+        ("-p tcp,udp --dport 53", "one protocol a rule: write a rule for each"),
+        (
+            "-m state --state RELATED ESTABLISHED",
+            "commas between states, without blanks: RELATED,ESTABLISHED",
+        ),
+        ("-p tcp -dport 22", "two dashes: `--dport`, `--sport`"),
+        ("-m comment --comment hello world", "a comment of several words stands in quotes"),
+        ("-m conntrack --state NEW", "`--ctstate`?"),
+        ("-j accept", "`ACCEPT`?"),
+        ("--dport 22", "add `-p tcp` or `-p udp` before it"),
+    ];
+    for (rule, hint) in cases {
+        let text = format!("*filter\n-A INPUT {rule}\nCOMMIT\n");
+        let source = Source::new("rules", &text);
+        let errors = restore(&source, Family::V4, RestoreOptions::default()).unwrap_err();
+        assert_eq!(errors[0].hint.as_deref(), Some(hint), "{rule}");
+    }
+    for (line, hint) in [
+        ("-A inpt -j DROP", "`INPUT`?"),
+        (
+            "iptables -A INPUT -j DROP",
+            "a file of rules has the commands alone, without the program",
+        ),
+    ] {
+        let text = format!("*filter\n{line}\nCOMMIT\n");
+        let source = Source::new("rules", &text);
+        let errors = restore(&source, Family::V4, RestoreOptions::default()).unwrap_err();
+        assert_eq!(errors[0].hint.as_deref(), Some(hint), "{line}");
+    }
+}

@@ -1,9 +1,12 @@
 //! What was probably meant by a word that cannot be read.
 
-use super::State;
+use super::{Loaded, State, Style};
 use crate::getopt::Step;
 use crate::option::Refusal;
 use crate::rule::Header;
+
+/// What `--state` and `--ctstate` take.
+const STATES: &[&str] = &["NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"];
 
 impl State<'_> {
     pub(super) fn stray(&self, word: &str) -> Refusal {
@@ -24,8 +27,30 @@ impl State<'_> {
             _ if word.starts_with(['–', '—']) => {
                 refusal.hint("this is a dash: write `-` or `--`")
             }
+            _ if ["iptables", "ip6tables"].contains(&word) && self.style == Style::Restore => {
+                refusal.hint("a file of rules has the commands alone, without the program")
+            }
+            _ if STATES.contains(&word) => {
+                refusal.hint("commas between states, without blanks: RELATED,ESTABLISHED")
+            }
+            _ if self.follows("dport") || self.follows("sport") => {
+                refusal.hint("two dashes: `--dport`, `--sport`")
+            }
+            _ if self.loaded.last().is_some_and(Loaded::is_comment) => {
+                refusal.hint("a comment of several words stands in quotes")
+            }
             _ => refusal,
         }
+    }
+
+    /// Whether `-d` or `-s` was taken out of a longer word.
+    fn follows(&self, word: &str) -> bool {
+        let (side, rest) = match word.split_at_checked(1) {
+            Some(("d", rest)) => (self.destination, rest),
+            Some((_, rest)) => (self.source, rest),
+            None => return false,
+        };
+        side.is_some_and(|(_, text)| text == rest)
     }
 
     fn reader_before_is_negation(&self) -> bool {
@@ -41,7 +66,9 @@ impl State<'_> {
         let refusal = Refusal::new(format!("unknown option `{word}`"));
         let name = word.trim_start_matches('-');
         let name = name.split_once('=').map_or(name, |(name, _)| name);
+        let conntrack = self.loaded.iter().any(Loaded::is_conntrack);
         match hint_for(name, &self.header) {
+            Some(_) if name == "state" && conntrack => refusal.hint("`--ctstate`?"),
             Some(hint) => refusal.hint(hint),
             None => refusal,
         }
