@@ -43,14 +43,10 @@ impl State<'_> {
         }
     }
 
-    /// Whether `-d` or `-s` was taken out of a longer word.
+    /// Whether `-d` or `-s` was read where a long option was meant.
     fn follows(&self, word: &str) -> bool {
-        let (side, rest) = match word.split_at_checked(1) {
-            Some(("d", rest)) => (self.destination, rest),
-            Some((_, rest)) => (self.source, rest),
-            None => return false,
-        };
-        side.is_some_and(|(_, text)| text == rest)
+        let sides = [self.source, self.destination];
+        sides.into_iter().flatten().any(|(_, text)| text.strip_prefix('-') == Some(word))
     }
 
     fn reader_before_is_negation(&self) -> bool {
