@@ -151,7 +151,8 @@ impl Engine {
             (header.acknowledgment.get(), 0, TcpFlags::RST)
         } else {
             let beyond = [TcpFlags::SYN, TcpFlags::FIN].map(|one| u32::from(flags.contains(one)));
-            let payload = packet.l4_length().saturating_sub(header.header_length()) as u32;
+            // A header longer than its packet leaves less than nothing.
+            let payload = packet.l4_length().wrapping_sub(header.header_length()) as u32;
             let next = header.sequence.get().wrapping_add(payload);
             let next = next.wrapping_add(beyond[0]).wrapping_add(beyond[1]);
             (0, next, TcpFlags(TcpFlags::RST.0 | TcpFlags::ACK.0))
@@ -180,6 +181,7 @@ impl Engine {
         let mut way = Walker::new(walker.now, Port::Local);
         way.comes_back = self.network.is_own(to);
         way.egress = Some(interface).filter(|_| !way.comes_back);
+        way.insists = walker.is_untracked();
         let asked = walker.tracked.as_mut().filter(|tracked| tracked.flow != Flow::None);
         let attached = asked.is_some();
         way.tracked = asked.map(|tracked| Tracked {

@@ -94,6 +94,9 @@ pub(crate) struct Walker<'a> {
     pub(crate) unsummed: bool,
     /// So many of its first bytes have been needed in one piece.
     pub(crate) gathered: usize,
+    /// This host answers what was UNTRACKED: the answer is tracked whatever rules say, because the
+    /// kernel takes it for attached to something (`nf_ct_attach`).
+    pub(crate) insists: bool,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -113,6 +116,7 @@ impl Walker<'_> {
             mark: 0,
             unsummed: false,
             gathered: 0,
+            insists: false,
             end: None,
         }
     }
@@ -121,7 +125,7 @@ impl Walker<'_> {
     /// leaves no trace on a packet that comes back to this host.
     pub(crate) fn is_unseen(&self) -> bool {
         let seen = self.tracked.as_ref().is_some_and(|tracked| tracked.state != CtState::Invalid);
-        !seen && self.tracking.is_none()
+        !seen && !self.insists && self.tracking.is_none()
     }
 
     /// What the tracker is told, now that it looks.
@@ -132,6 +136,11 @@ impl Walker<'_> {
             ZoneOf::Mark => Zone(self.mark as u16),
         };
         Some(Template { zones: PerDir(zones.0.map(zone)), reports })
+    }
+
+    /// The tracker was told to leave it alone.
+    pub(crate) fn is_untracked(&self) -> bool {
+        self.tracked.as_ref().is_some_and(|tracked| tracked.state == CtState::Untracked)
     }
 
     /// Ends the walk before its end.

@@ -182,7 +182,12 @@ impl Rule {
 
 /// The packet is broken.
 #[derive(Debug)]
-pub(crate) struct Broken;
+pub(crate) enum Broken {
+    /// The rule is not met.
+    Unmet,
+    /// It is, as [`Stop::HotdropMet`](crate::evaluate::Stop) says.
+    Met,
+}
 
 /// A header's tests.
 #[derive(Debug)]
@@ -263,7 +268,7 @@ impl Asks {
         }
         if self.protocol != 0 {
             let Some(of_packet) = view.protocol() else {
-                return if view.is_later_fragment() { Ok(false) } else { Err(Broken) };
+                return if view.is_later_fragment() { Ok(false) } else { Err(Broken::Unmet) };
             };
             if !passes(self.protocol == of_packet, PROTOCOL) {
                 return Ok(false);

@@ -12,7 +12,7 @@ use stateward_conntrack::{
 };
 use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
-use stateward_wire::{Ipv6Header, Network as Header, Packet, protocol};
+use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
 
 use crate::ruleset::TableName;
 use crate::shared::Shared;
@@ -240,6 +240,15 @@ impl<'a> View<'a> {
     /// The first `N` bytes of the upper header; `None` if they are not all there.
     pub(crate) fn upper_header<const N: usize>(&self) -> Option<&'a [u8; N]> {
         self.packet.l4().first_chunk()
+    }
+
+    /// The upper header and what follows, for those matches that do not ask whether it is there: of
+    /// a later fragment of IPv6 the kernel shows them the packet from its beginning.
+    pub(crate) fn supposed_upper(&self) -> &'a [u8] {
+        match self.packet.family() {
+            Family::V6 if self.is_later_fragment() => self.packet.bytes(),
+            _ => self.packet.l4(),
+        }
     }
 }
 

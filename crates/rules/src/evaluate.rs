@@ -53,6 +53,9 @@ pub struct Said {
 pub(crate) enum Stop {
     /// The packet is broken: it ends here.
     Hotdrop,
+    /// The same, but an inverted question takes it for met: the rule counts and its target works
+    /// before the packet ends.
+    HotdropMet,
     /// Nobody has taught it yet.
     NotEvaluated,
 }
@@ -95,6 +98,11 @@ pub struct CompiledRuleset {
 enum Met {
     /// Its number, and how long the packet is.
     Rule {
+        number: usize,
+        length: usize,
+    },
+    /// The same, but the packet ends with it whatever its target says.
+    Last {
         number: usize,
         length: usize,
     },
@@ -174,6 +182,9 @@ impl Walk<'_> {
             let (number, length) = match self.meet(at) {
                 Met::Hotdrop => return Said { verdict: ChainVerdict::Drop, step: None },
                 Met::Rule { number, length } => (number, length),
+                Met::Last { number, length } => {
+                    return self.last(Place { rule: number, ..at }, length);
+                }
                 Met::End => match self.leave(at.chain, entry) {
                     Ok(caller) => {
                         at = caller;
@@ -209,6 +220,14 @@ impl Walk<'_> {
                 },
             }
         }
+    }
+
+    /// A rule that counts, and whose target works, though its packet is broken.
+    fn last(&mut self, at: Place, length: usize) -> Said {
+        if let Some((Goal::Extension(target), _)) = self.count(at.chain, at.rule, length) {
+            self.act(target, at);
+        }
+        Said { verdict: ChainVerdict::Drop, step: None }
     }
 
     /// Does what the target of the rule at `place` says; a verdict ends the walk.
@@ -325,12 +344,14 @@ struct Trial<'a> {
 impl Trial<'_> {
     /// The first of the rules of these numbers that the packet meets.
     fn first_met(&mut self, rules: &[Rule], numbers: impl Iterator<Item = usize>) -> Met {
+        let length = self.view.packet.length();
         for number in numbers {
             let Some(rule) = rules.get(number) else { return Met::End };
             match self.meets(rule, number) {
                 Ok(false) => {}
-                Ok(true) => return Met::Rule { number, length: self.view.packet.length() },
-                Err(Broken) => return Met::Hotdrop,
+                Ok(true) => return Met::Rule { number, length },
+                Err(Broken::Unmet) => return Met::Hotdrop,
+                Err(Broken::Met) => return Met::Last { number, length },
             }
         }
         Met::End
@@ -367,11 +388,13 @@ impl Trial<'_> {
         number: usize,
         passed: &mut usize,
     ) -> Result<bool, Broken> {
+        let mut broken = false;
         for Test { work, own } in self.tests.get_mut(rule.tests()).unwrap_or_default() {
             match work.passes(self.view, &mut Memory { own }) {
                 Ok(true) => *passed += 1,
-                Ok(false) => return Ok(false),
-                Err(Stop::Hotdrop) => return Err(Broken),
+                Err(Stop::HotdropMet) => broken = true,
+                Ok(false) if !broken => return Ok(false),
+                Ok(false) | Err(Stop::Hotdrop) => return Err(Broken::Unmet),
                 Err(Stop::NotEvaluated) => {
                     let spec = self.spec(number);
                     let one = spec.and_then(|spec| tested(&spec.matches).nth(*passed));
@@ -380,7 +403,7 @@ impl Trial<'_> {
                 }
             }
         }
-        Ok(true)
+        if broken { Err(Broken::Met) } else { Ok(true) }
     }
 }
 
@@ -390,7 +413,7 @@ fn fate(passes: &Result<bool, Broken>, unknown: bool) -> Fate {
         Ok(true) => Fate::Met,
         Ok(false) if unknown => Fate::NotEvaluated,
         Ok(false) => Fate::PassedOver,
-        Err(Broken) => Fate::Broken,
+        Err(_) => Fate::Broken,
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use stateward_wire::Family;
 
 use crate::address::Network;
+use crate::evaluate::Stop;
 use crate::matches::Match;
 use crate::protocol;
 use crate::save::Save;
@@ -30,6 +31,11 @@ impl<T> Test<T> {
     /// Whether the test passes if `equal` says whether the packet has the value.
     pub const fn passes(&self, equal: bool) -> bool {
         equal != self.inverted
+    }
+
+    /// How the test ends if the packet is broken and the kernel inverts even that.
+    pub(crate) const fn broken(&self) -> Stop {
+        if self.inverted { Stop::HotdropMet } else { Stop::Hotdrop }
     }
 }
 

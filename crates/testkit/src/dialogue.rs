@@ -29,7 +29,10 @@ pub use random::Random;
 pub use settings::Settings;
 pub use world::Port;
 
+use stateward_wire::Family;
+
 use crate::build::Packet;
+use crate::ruleset;
 
 /// One packet of a dialogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,6 +162,8 @@ pub struct Plan {
     pub spoilt: bool,
     /// Timeouts are a few seconds, and there are pauses as long.
     pub expiry: bool,
+    /// How many of 100 dialogues are held under rules.
+    pub ruled: usize,
 }
 
 impl Default for Plan {
@@ -169,6 +174,7 @@ impl Default for Plan {
             packets: 200,
             spoilt: true,
             expiry: false,
+            ruled: 40,
         }
     }
 }
@@ -209,8 +215,17 @@ impl Dialogue {
                 None => drop(flows.swap_remove(turn)),
             }
         }
+        settings.rules = rules(seed, plan);
         Self { settings, steps: scene.steps }
     }
+}
+
+/// The rules of a seed's dialogue, drawn apart: with them or without, the packets are the same.
+fn rules(seed: u64, plan: &Plan) -> Option<[String; 2]> {
+    const APART: u64 = 0x7275_6c65;
+    let mut random = Random::new(seed ^ APART);
+    let ruled = random.chance(plan.ruled);
+    ruled.then(|| [Family::V4, Family::V6].map(|family| ruleset::generate(&mut random, family)))
 }
 
 /// What a flow says next.
@@ -353,7 +368,7 @@ impl<'a> Scene<'a> {
     fn hear(&mut self, flow: usize, said: Said, random: &mut Random) {
         let Said { from, mut packet } = said;
         if random.rarely(self.dressed) {
-            ip::dress(random, &mut packet);
+            ip::dress(random, from, &mut packet);
         }
         if from == Port::Local {
             // What this machine sends itself goes through a socket, which mends lengths.

@@ -3,7 +3,8 @@
 //! Both sides get the same packets in the same order, by the same interfaces, under the same
 //! sysctls; the engine gets each at the instant at which the kernel saw it. Compared are state,
 //! direction, where the packet's way ended, the class of the reason, events with exactly their
-//! attributes, every byte that left, in the end the table and the statistics. What rightly differs
+//! attributes, every byte that left, the rules met, in the end the table, the statistics and the
+//! counters of every rule. What rightly differs
 //! from run to run is brought to one form or left out where it is read ([`heard`], [`compare`]),
 //! nowhere else.
 //!
@@ -17,6 +18,7 @@ mod describe;
 mod heard;
 mod ours;
 mod reasons;
+mod rules;
 mod shrink;
 mod theirs;
 

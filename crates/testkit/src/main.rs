@@ -27,7 +27,8 @@ mod linux {
 
     const USAGE: &str = "\
 usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NAME…]]
-                     [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--keep DIRECTORY]
+                     [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--ruled PERCENT]
+                     [--keep DIRECTORY]
        testkit hold [--tell] CASE…
        testkit large hosts|mixed|services COUNT SEED
        A judge of all protocols over minutes fails, too, if it has touched too little: what is missing.";
@@ -77,6 +78,7 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
                 "--seed" => options.seed = value.parse()?,
                 "--length" => options.plan.packets = value.parse()?,
                 "--expiry" => options.plan.expiry = *value == "yes",
+                "--ruled" => options.plan.ruled = value.parse()?,
                 "--spoilt" => options.plan.spoilt = *value != "no",
                 "--keep" => options.keep = Some((*value).to_owned()),
                 "--family" => options.plan.families = [*value != "6", *value != "4"],

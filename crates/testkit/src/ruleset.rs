@@ -12,9 +12,20 @@ mod header;
 pub mod large;
 mod targets;
 
+use std::collections::BTreeSet;
+
 use stateward_wire::Family;
 
 use crate::dialogue::Random;
+
+/// Every match and every target that is drawn, `-m limit` and `-j DROP`, once.
+pub fn names() -> impl Iterator<Item = String> {
+    let matches = conditions::ALL.iter().map(|(name, _)| format!("-m {name}"));
+    let named = targets::ALL.iter().filter(|(name, _)| !name.is_empty());
+    let names: BTreeSet<String> =
+        matches.chain(named.map(|(name, _)| format!("-j {name}"))).collect();
+    names.into_iter()
+}
 
 /// Where a rule stands, and what its header asks for.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +61,11 @@ impl Place {
 /// Draws the options of a match or a target; none where it cannot stand.
 type Draw = fn(&mut Random, &Place) -> Option<String>;
 
+/// A match or a target with its name.
+type Entry = (&'static str, Draw);
+
 /// One drawn of a table, by its name, that can stand there.
-fn draw(random: &mut Random, place: &Place, table: &[(&str, Draw)]) -> Option<String> {
+fn draw(random: &mut Random, place: &Place, table: &[Entry]) -> Option<String> {
     const ATTEMPTS: usize = 20;
     (0..ATTEMPTS).find_map(|_| {
         let (_, draw) = random.choose(table)?;
@@ -104,6 +118,9 @@ fn rule(random: &mut Random, chain: &str, place: Place) -> String {
     let header::Header { protocol, text } = header::draw(random, &place);
     let place = Place { protocol, ..place };
     let mut words = vec![format!("-A {chain}"), text];
+    if random.chance(30) {
+        words.extend(draw(random, &place, &conditions::of_headers(&place)));
+    }
     for _ in 0..random.below(3) {
         // A second match of one name is another match.
         words.extend(draw(random, &place, conditions::ALL));

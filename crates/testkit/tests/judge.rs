@@ -1,6 +1,6 @@
 //! The engine before the judge: every case on which it once differed from the running kernel, and
-//! random dialogues for as long as STATEWARD_JUDGE_SECONDS says (20), from the seed
-//! STATEWARD_JUDGE_SEED (1).
+//! random dialogues, without rules and under random ones, for as long as STATEWARD_JUDGE_SECONDS says
+//! (20), from the seed STATEWARD_JUDGE_SEED (1).
 //!
 //! A run long enough also fails if there is anything that it never touched; how often what should
 //! be is a matter for a longer one (`testkit judge --minutes`).
@@ -100,7 +100,8 @@ fn random_dialogues_are_equal() {
     }
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
     let seed = number("STATEWARD_JUDGE_SEED", 1);
-    let mut campaign = Campaign::new(Plan::default(), seed).expect("a namespace");
+    let plan = Plan { ruled: 0, ..Plan::default() };
+    let mut campaign = Campaign::new(plan, seed).expect("a namespace");
     campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
     let coverage = campaign.coverage();
     println!("{coverage}{campaign}");
@@ -108,6 +109,24 @@ fn random_dialogues_are_equal() {
     let mut failures = failures(&campaign);
     if coverage.packets() >= LONG_RUN {
         failures.extend(coverage.untouched().iter().map(|gap| format!("untouched: {gap}\n")));
+    }
+    assert!(failures.is_empty(), "{failures}{campaign}");
+}
+
+#[test]
+fn rules_decide_as_the_kernel_decides() {
+    if !kernel_is_there() {
+        return;
+    }
+    let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
+    let plan = Plan { ruled: 100, ..Plan::default() };
+    let seed = number("STATEWARD_JUDGE_SEED", 1);
+    let mut campaign = Campaign::new(plan, seed).expect("a namespace");
+    campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
+    println!("{}{campaign}", campaign.coverage());
+    let mut failures = failures(&campaign);
+    if campaign.coverage().packets() >= LONG_RUN {
+        failures.extend(campaign.coverage().unused_rules().map(|gap| format!("unused: {gap}\n")));
     }
     assert!(failures.is_empty(), "{failures}{campaign}");
 }

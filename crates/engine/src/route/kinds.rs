@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{Interface, Network};
+use super::{Interface, Network, Way};
 
 const UNSPEC: u16 = 1 << 0;
 const UNICAST: u16 = 1 << 1;
@@ -54,33 +54,38 @@ impl Network {
     }
 
     fn kinds_v6(&self, address: Ipv6Addr, device: Option<&str>) -> u16 {
-        if address.is_unspecified() {
-            return UNSPEC;
-        }
         if address.is_multicast() {
             return MULTICAST;
         }
-        let routed = self.leads_to(address, device);
+        let form = if address.is_unspecified() { UNSPEC } else { UNICAST };
+        let Some(route) = self.leads_to(address, device) else { return form | UNREACHABLE };
         let unnamed = device.is_none() && self.is_local(address.into());
-        UNICAST
-            | if self.is_anycast(address.into()) {
-                // The anycast address of a link is reached by it.
-                if device.is_none() || routed { ANYCAST } else { UNREACHABLE }
-            } else if unnamed || self.addresses(device).any(|net| net.addr() == address) {
-                LOCAL
-            } else if routed {
-                0
-            } else {
-                UNREACHABLE
-            }
+        if self.is_anycast(address.into()) || is_first_of(route, address) {
+            form | ANYCAST
+        } else if unnamed || self.addresses(device).any(|net| net.addr() == address) {
+            form | LOCAL
+        } else {
+            form
+        }
     }
 
-    /// Whether a route leads there, by the device if one is given.
-    fn leads_to(&self, address: Ipv6Addr, device: Option<&str>) -> bool {
-        let Some(asked) = device else { return self.route(address.into()).is_some() };
+    /// The network of the route that leads there, by the device if one is given.
+    fn leads_to(&self, address: Ipv6Addr, device: Option<&str>) -> Option<Ipv6Net> {
+        let host = Ipv6Net::from(address);
+        let Some(asked) = device else {
+            if self.is_local(address.into()) {
+                return Some(host);
+            }
+            return self.v6.get_lpm(&host).filter(|(_, way)| way.out.is_ok()).map(|(net, _)| net);
+        };
         let name = |dev| self.interface(dev).map(|interface| interface.name.as_str());
-        self.v6
-            .cover_values(&Ipv6Net::from(address))
-            .any(|way| way.out.is_ok_and(|dev| name(dev) == Some(asked)))
+        let by = |way: &Way| way.out.is_ok_and(|dev| name(dev) == Some(asked));
+        self.v6.cover(&host).filter(|(_, way)| by(way)).map(|(net, _)| net).last()
     }
+}
+
+/// Whether the address is a network's first, which stands for any of its routers (RFC 4291, 2.6.1).
+/// The kernel takes that of every route for one, even `::` of the default route.
+fn is_first_of(net: Ipv6Net, address: Ipv6Addr) -> bool {
+    net.prefix_len() < 127 && net.network() == address
 }

@@ -123,7 +123,7 @@ impl Matching for Dccp {
             return Ok(false);
         }
         let Some(asked) = self.option else { return Ok(true) };
-        let options = options(view.packet.l4()).ok_or(Stop::Hotdrop)?;
+        let options = options(view.packet.l4()).ok_or(asked.broken())?;
         Ok(asked.passes(has_option(options, asked.value)))
     }
 }
@@ -157,7 +157,8 @@ fn has_option(mut options: &[u8], kind: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::evaluate::tests::{Alone, met};
+    use crate::evaluate::ChainVerdict;
+    use crate::evaluate::tests::{Alone, met, verdict};
     use crate::extension::BOTH;
 
     #[test]
@@ -192,6 +193,10 @@ mod tests {
         for family in BOTH {
             let mut packet = Alone::of(*family, 33, &[0, 1, 0, 2, 9, 0, 0, 0, 4, 0, 0, 0]);
             assert_eq!(met("-p dccp -m dccp --dccp-option 5", &mut packet), None);
+            // Inverted, the rule is met, and the packet ends all the same.
+            let inverted = "-p dccp -m dccp ! --dccp-option 5";
+            assert_eq!(met(inverted, &mut packet), Some(true));
+            assert_eq!(verdict(&format!("{inverted} -j ACCEPT"), &mut packet), ChainVerdict::Drop);
         }
     }
 }

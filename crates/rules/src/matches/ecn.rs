@@ -107,7 +107,7 @@ impl Matching for Ecn {
         if self.echo.is_none() && self.reduced.is_none() {
             return Ok(true);
         }
-        let Some(header) = view.upper_header::<20>() else { return Ok(false) };
+        let Some(header) = view.supposed_upper().first_chunk::<20>() else { return Ok(false) };
         let has = |asked: Option<Test<()>>, bit: u8| {
             asked.is_none_or(|asked| asked.passes(header[FLAGS] & bit != 0))
         };

@@ -215,26 +215,26 @@ impl Chunks {
         asked.is_none_or(|asked| flags & asked.mask == asked.set)
     }
 
-    /// Whether the chunks have what is asked for. There is one, and it says how long it is, or the
-    /// packet is broken.
-    fn pass(&self, mut bytes: &[u8]) -> Result<bool, Stop> {
+    /// Whether the chunks have what is asked for; `None` if the packet is broken: there is one, and
+    /// it says how long it is.
+    fn pass(&self, mut bytes: &[u8]) -> Option<bool> {
         let mut missing = self.kinds;
         loop {
-            let [kind, flags, high, low] = *bytes.first_chunk().ok_or(Stop::Hotdrop)?;
+            let [kind, flags, high, low] = *bytes.first_chunk()?;
             let length = usize::from(u16::from_be_bytes([high, low]));
             if length == 0 {
-                return Err(Stop::Hotdrop);
+                return None;
             }
             let is_asked = self.kinds.has(kind) && self.flags_pass(kind, flags);
             match self.amount {
-                Amount::Any if is_asked => return Ok(true),
+                Amount::Any if is_asked => return Some(true),
                 Amount::All if is_asked => missing = missing.without(kind),
-                Amount::Only if !is_asked => return Ok(false),
+                Amount::Only if !is_asked => return Some(false),
                 _ => {}
             }
             bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
             if bytes.is_empty() {
-                return Ok(match self.amount {
+                return Some(match self.amount {
                     Amount::Any => false,
                     Amount::All => missing == Kinds::NONE,
                     Amount::Only => true,
@@ -290,7 +290,7 @@ impl Matching for Sctp {
         }
         let Some(asked) = &self.chunks else { return Ok(true) };
         let chunks = view.packet.l4().get(header.len()..).unwrap_or_default();
-        Ok(asked.passes(asked.value.pass(chunks)?))
+        Ok(asked.passes(asked.value.pass(chunks).ok_or(asked.broken())?))
     }
 }
 

@@ -182,10 +182,13 @@ impl Matching for Tcp {
     }
 }
 
-/// A fragment that begins within the header could overwrite its flags (RFC 1858).
+/// A fragment that begins within the header could overwrite its flags (RFC 1858). Of IPv6's the
+/// kernel does not notice it: those it counts in bytes, and looks for one that begins at the first.
 fn later_fragment(view: &View<'_>) -> Result<bool, Stop> {
     match view.packet.fragment() {
-        Some(fragment) if fragment.offset == 8 => Err(Stop::Hotdrop),
+        Some(fragment) if fragment.offset == 8 && view.packet.family() == Family::V4 => {
+            Err(Stop::Hotdrop)
+        }
         _ => Ok(false),
     }
 }
@@ -194,9 +197,8 @@ fn later_fragment(view: &View<'_>) -> Result<bool, Stop> {
 /// of 0 counts as 1, one beyond the end ends the walk. A header or options that are cut end the
 /// packet.
 pub(crate) fn options<'a>(view: &View<'a>) -> Result<impl Iterator<Item = &'a [u8]>, Stop> {
-    let header: &[u8; 20] = view.upper_header().ok_or(Stop::Hotdrop)?;
+    let (header, rest) = view.supposed_upper().split_first_chunk::<20>().ok_or(Stop::Hotdrop)?;
     let length = (usize::from(header[12] >> 4) * 4).checked_sub(header.len());
-    let rest = view.packet.l4().get(header.len()..).unwrap_or_default();
     let first = length.and_then(|length| rest.get(..length)).ok_or(Stop::Hotdrop)?;
     let after = |option: &&'a [u8]| {
         let length = match option.first()? {

@@ -22,10 +22,12 @@ pub(super) fn spoil(random: &mut Random, from: Port, packet: &mut Packet) {
 }
 
 /// Gives the packet what rules may ask for: a type of service, extension headers, options.
-pub(super) fn dress(random: &mut Random, packet: &mut Packet) {
+pub(super) fn dress(random: &mut Random, from: Port, packet: &mut Packet) {
     match random.below(4) {
         0 | 1 => packet.tos = random.pick([0x10, 0x28, 0x20, 0xb8, 0x01, 0x02, 0x03, 0x2b]),
-        _ if packet.source.is_ipv6() && random.chance(10) => packet.extensions = extensions(random),
+        _ if packet.source.is_ipv6() && from != Port::Local && random.chance(10) => {
+            packet.extensions = extensions(random)
+        }
         _ if packet.source.is_ipv6() => packet.extensions = right_extensions(random),
         _ => packet.options = random.pick([[1, 1, 1, 0], [148, 4, 0, 0], [136, 4, 0, 1]]).to_vec(),
     }

@@ -67,7 +67,11 @@ const NUMBERS: [u8; 18] =
 impl Unknown {
     pub(super) fn open(random: &mut Random, v6: bool, protocol: Option<u8>) -> Self {
         let (client, server) = world::pair(random, v6);
-        let mut number = protocol.unwrap_or_else(|| random.pick(NUMBERS));
+        let mut number = protocol.unwrap_or_else(|| match random.below(4) {
+            0 => 108,
+            1 if v6 => 135,
+            _ => random.pick(NUMBERS),
+        });
         // That one would not be unknown here.
         if number == if v6 { 58 } else { 1 } {
             number = 59 - number;

@@ -2,7 +2,8 @@
 //!
 //! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `rp_filter N`, `mtu N`, then one a
 //! packet, `lan`, `wan` or `local` with its bytes in hexadecimal, and between packets `pause
-//! MILLISECONDS` and `change NAME VALUE` of a sysctl. What follows a `#` is for people.
+//! MILLISECONDS` and `change NAME VALUE` of a sysctl. What follows a `#` is for people. `rules4 LINE`
+//! and `rules6 LINE` are lines for iptables-restore, to their ends.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -17,7 +18,7 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
         text += format!("# {line}").trim_end();
         text.push('\n');
     }
-    let Settings { sysctls, unrouted, host, rp_filter, mtu } = &dialogue.settings;
+    let Settings { sysctls, unrouted, host, rp_filter, mtu, rules } = &dialogue.settings;
     for (name, value) in sysctls {
         let _ = writeln!(text, "sysctl {name} {value}");
     }
@@ -33,6 +34,9 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
     if let Some(mtu) = mtu {
         let _ = writeln!(text, "mtu {mtu}");
     }
+    for (family, rules) in RULES.iter().zip(rules.iter().flatten()) {
+        rules.lines().for_each(|line| text += &format!("{family} {line}\n"));
+    }
     for Step { from, bytes, pause, changes, .. } in &dialogue.steps {
         for (name, value) in changes {
             let _ = writeln!(text, "change {name} {value}");
@@ -47,6 +51,9 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
     text
 }
 
+/// What lines of rules begin with.
+const RULES: [&str; 2] = ["rules4", "rules6"];
+
 const fn name(port: Port) -> &'static str {
     match port {
         Port::Lan => "lan",
@@ -60,12 +67,27 @@ pub fn read(text: &str) -> Result<Dialogue, String> {
     let mut dialogue = Dialogue { settings: Settings::default(), steps: Vec::new() };
     let mut next = Step::new(Port::Lan, Vec::new(), 0);
     for (number, line) in text.lines().enumerate() {
+        if take_rule(&mut dialogue.settings, line) {
+            continue;
+        }
         let line = line.split('#').next().unwrap_or_default();
         let words: Vec<&str> = line.split_whitespace().collect();
         let understood = take(&mut dialogue, &mut next, &words);
         understood.ok_or_else(|| format!("line {}: not understood: {line}", number + 1))?;
     }
     Ok(dialogue)
+}
+
+/// Takes a line of rules, if it is one.
+fn take_rule(settings: &mut Settings, line: &str) -> bool {
+    let Some((word, rule)) = line.split_once(' ') else { return false };
+    let Some(family) = RULES.iter().position(|known| *known == word) else { return false };
+    let texts = settings.rules.get_or_insert_default();
+    if let Some(text) = texts.get_mut(family) {
+        *text += rule;
+        text.push('\n');
+    }
+    true
 }
 
 fn take(dialogue: &mut Dialogue, next: &mut Step, words: &[&str]) -> Option<()> {

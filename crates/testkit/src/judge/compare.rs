@@ -51,7 +51,10 @@ pub(super) fn differences(kernel: &Heard, engine: &Heard) -> Vec<Difference> {
     }
     let mut note = Notes { step: None, found: &mut found };
     note.all_told("table", &kernel.table, &engine.table);
-    note.lines(&kernel.lines, &engine.lines);
+    note.lines("lines", &kernel.lines, &engine.lines);
+    for (what, family) in [("rules of IPv4", 0), ("rules of IPv6", 1)] {
+        note.lines(what, &kernel.rules[family], &engine.rules[family]);
+    }
     for (name, theirs) in &kernel.statistics {
         let ours = engine.statistics.get(name).copied().unwrap_or_default();
         note.that(name, theirs, &ours);
@@ -68,9 +71,10 @@ impl Notes<'_> {
     fn packet(&mut self, theirs: &Fate, ours: &Fate) {
         self.all_told("expired", &theirs.expired, &ours.expired);
         self.left("what left in vain", &theirs.given_up, &ours.given_up);
-        self.that("state", &theirs.state, &ours.state);
+        self.path(&theirs.path, &ours.path);
+        self.state(theirs, ours);
         self.that("direction", &theirs.direction, &ours.direction);
-        if theirs.end != ours.end {
+        if !same_end(theirs.end, ours.end) {
             let nature = format!("{:?} {:?}", theirs.end, ours.end);
             let told = |fate: &Fate| format!("{:?}, left {:?}", fate.end, fate.out);
             self.note("end", [told(theirs), told(ours)], nature);
@@ -84,12 +88,37 @@ impl Notes<'_> {
     fn reason(&mut self, theirs: &Fate, ours: &Fate) {
         // What routing stops does not tell its doubts.
         let hidden = ours.reasons.is_empty() && ours.end == End::Routing;
-        if !hidden && !reasons::agree(&theirs.reasons, ours.reasons.first(), ours.state) {
+        let agree = (0..=theirs.foreign_reasons.min(theirs.reasons.len())).any(|foreign| {
+            let own = theirs.reasons.get(..theirs.reasons.len() - foreign).unwrap_or_default();
+            reasons::agree(own, ours.reasons.first(), ours.state)
+        });
+        if !hidden && !agree {
             self.that("reason", &theirs.reasons, &ours.reasons);
         }
     }
 
-    fn lines(&mut self, theirs: &[String], ours: &[String]) {
+    fn path(&mut self, theirs: &[String], ours: &[String]) {
+        if theirs == ours {
+            return;
+        }
+        let at = theirs.iter().zip(ours).take_while(|(theirs, ours)| theirs == ours).count();
+        let next = |path: &[String]| path.get(at).cloned().unwrap_or_default();
+        let mut nature = format!("{} {}", next(theirs), next(ours));
+        nature.retain(|c| !c.is_ascii_digit());
+        self.note("rules met", [theirs.join(" "), ours.join(" ")], nature);
+    }
+
+    /// What a rule drops before the tracker, though it was to pass that by, is UNTRACKED on our side
+    /// only; and so is what becomes UNTRACKED only when it has come back by `lo`.
+    fn state(&mut self, theirs: &Fate, ours: &Fate) {
+        let dropped = ours.end == End::Rule && theirs.state.is_none();
+        let late = !ours.reasons.is_empty() && theirs.state == Some("INVALID");
+        if ours.state != Some("UNTRACKED") || !(dropped || late) {
+            self.that("state", &theirs.state, &ours.state);
+        }
+    }
+
+    fn lines(&mut self, what: &'static str, theirs: &[String], ours: &[String]) {
         if theirs == ours {
             return;
         }
@@ -97,7 +126,7 @@ impl Notes<'_> {
             let lines = these.iter().filter(|line| !those.contains(line));
             lines.map(|line| format!("\n    {line}")).collect::<String>()
         };
-        self.note("lines", [only(theirs, ours), only(ours, theirs)], String::new());
+        self.note(what, [only(theirs, ours), only(ours, theirs)], String::new());
     }
 
     fn that<T: Debug + PartialEq>(&mut self, what: &'static str, theirs: &T, ours: &T) {
@@ -143,6 +172,14 @@ impl Notes<'_> {
 
     fn note(&mut self, what: &'static str, [kernel, engine]: [String; 2], nature: String) {
         self.found.push(Difference { step: self.step, what, kernel, engine, nature });
+    }
+}
+
+/// The kernel does not say that it was a rule that ended a packet's way, but where.
+fn same_end(theirs: End, ours: End) -> bool {
+    match ours {
+        End::Rule => matches!(theirs, End::Tracker | End::Routing | End::Confirm),
+        ours => theirs == ours,
     }
 }
 

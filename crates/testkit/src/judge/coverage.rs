@@ -25,6 +25,9 @@ use stateward_wire::Packet;
 use concern::Met;
 use packet::{Class, segment};
 
+use super::rules::Used;
+use crate::ruleset;
+
 /// Rows of the TCP tables.
 const SEGMENTS: [&str; 5] = ["SYN", "SYN/ACK", "FIN", "ACK", "RST"];
 const DIRECTIONS: [&str; 2] = ["original", "reply"];
@@ -47,6 +50,9 @@ const BEYOND: [(&str, &str, &str); 2] = [
     ),
 ];
 
+/// No packet of the kernel driver's comes with the Ethernet header that this asks for.
+const NEVER_MET: &str = "-m eui64";
+
 /// Counts of what was touched.
 #[derive(Debug, Clone, Default)]
 pub struct Coverage {
@@ -57,6 +63,8 @@ pub struct Coverage {
     reasons: BTreeMap<&'static str, u64>,
     /// Packets that each sysctl concerns, under its default and under any other value.
     settings: BTreeMap<&'static str, [u64; 2]>,
+    /// Packets that have met rules with each match and target.
+    rules: Used,
 }
 
 /// What is known of one dialogue.
@@ -148,7 +156,12 @@ impl Coverage {
         }
     }
 
-    /// Everything that was touched less than so often, by its name.
+    /// Notes rules with their counters.
+    pub(super) fn note_rules(&mut self, counted: &[Vec<String>; 2]) {
+        self.rules.add(counted);
+    }
+
+    /// Everything but rules that was touched less than so often, by its name.
     fn wanting(&self, enough: u64, enough_packets: u64) -> Vec<String> {
         let mut gaps = Vec::new();
         let mut want = |what: String, count: u64, enough: u64| {
@@ -175,12 +188,26 @@ impl Coverage {
         gaps
     }
 
-    /// Everything that was touched too seldom, in words.
-    pub fn gaps(&self) -> Vec<String> {
-        self.wanting(ENOUGH, ENOUGH_PACKETS)
+    /// The matches and targets that packets met less than so often.
+    fn rules_wanting(&self, enough: u64) -> impl Iterator<Item = String> + '_ {
+        let counted = ruleset::names().map(|name| (self.rules.count(&name), name));
+        let wanting = counted.filter(move |(count, name)| *count < enough && name != NEVER_MET);
+        wanting.map(|(count, name)| format!("packets that met {name}: {count}"))
     }
 
-    /// Everything that was never touched, in words.
+    /// The matches and targets that no packet met.
+    pub fn unused_rules(&self) -> impl Iterator<Item = String> + '_ {
+        self.rules_wanting(1)
+    }
+
+    /// Everything that was touched too seldom, in words.
+    pub fn gaps(&self) -> Vec<String> {
+        let mut gaps = self.wanting(ENOUGH, ENOUGH_PACKETS);
+        gaps.extend(self.rules_wanting(ENOUGH));
+        gaps
+    }
+
+    /// Everything that was never touched but for rules, in words.
     pub fn untouched(&self) -> Vec<String> {
         self.wanting(1, 1)
     }
@@ -247,6 +274,10 @@ impl fmt::Display for Coverage {
         writeln!(f, "packets that each sysctl concerns, under its default, under another value")?;
         for (name, [usual, other]) in &self.settings {
             writeln!(f, "  {name:32} {usual:>10} {other:>10}")?;
+        }
+        writeln!(f, "packets that met rules with")?;
+        for name in ruleset::names() {
+            writeln!(f, "  {name:24} {:>10}", self.rules.count(&name))?;
         }
         Ok(())
     }

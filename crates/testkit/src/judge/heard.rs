@@ -19,6 +19,8 @@ pub(crate) struct Heard {
     pub(crate) table: Vec<Told>,
     /// The table as /proc and `conntrack -L -o extended` print it, sorted.
     pub(crate) lines: Vec<String>,
+    /// The rules of IPv4 and IPv6 with their counters, table by table.
+    pub(crate) rules: [Vec<String>; 2],
     /// Columns of `conntrack -S`.
     pub(crate) statistics: BTreeMap<&'static str, u64>,
 }
@@ -34,6 +36,8 @@ pub(crate) struct Fate {
     pub(crate) end: End,
     /// The reasons given: the kernel's words or our code, see [`super::reasons`].
     pub(crate) reasons: Vec<String>,
+    /// How many of the last reasons may be those of packets that the host made in answer.
+    pub(crate) foreign_reasons: usize,
     /// What had ended by itself before it, sorted.
     pub(crate) expired: Vec<Told>,
     /// What had left by itself before it, sorted: errors about fragments that waited in vain.
@@ -42,6 +46,8 @@ pub(crate) struct Fate {
     pub(crate) events: Vec<Told>,
     /// What left, in order, first all of `lan0`.
     pub(crate) out: Vec<Left>,
+    /// The rules met, as TRACE tells them.
+    pub(crate) path: Vec<String>,
     /// States of the packets that the host made in answer.
     pub(crate) answers: Vec<&'static str>,
 }
@@ -60,7 +66,7 @@ pub(crate) enum End {
     Routing,
     /// In the last hook.
     Confirm,
-    /// By a rule, of which there are none here.
+    /// By a rule. Only the engine says so: in the kernel it is the last rule of the path.
     Rule,
     /// It was delivered to this host.
     Delivered,
@@ -135,7 +141,6 @@ pub(crate) struct Told {
     pub(crate) timeout: Option<u32>,
     pub(crate) protocol: Option<String>,
     pub(crate) mark: Option<u32>,
-    pub(crate) zone: Option<u16>,
     pub(crate) counters: [Option<(u64, u64)>; 2],
     /// Nanoseconds since 1970.
     pub(crate) start: Option<u64>,
@@ -154,8 +159,8 @@ impl fmt::Debug for Told {
         write!(f, " / {} status {:x?}", self.reply, self.status)?;
         write!(f, " timeout {:?} {:?}", self.timeout, self.protocol)?;
         write!(f, " counters {:?} mark {:?}", self.counters, self.mark)?;
-        let rest = (&self.master, &self.zone, &self.helper, &self.labels, self.start, self.stop);
-        if rest != (&None, &None, &None, &None, None, None) {
+        let rest = (&self.master, &self.helper, &self.labels, self.start, self.stop);
+        if rest != (&None, &None, &None, None, None) {
             write!(f, " {rest:?}")?;
         }
         write!(f, " [")?;

@@ -17,6 +17,7 @@ use super::heard::{
     End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, timeless_lines,
     without_order,
 };
+use super::rules;
 use crate::dialogue::{Dialogue, Port, Settings, Step};
 
 const LAN: InterfaceId = InterfaceId(0);
@@ -43,7 +44,11 @@ pub(super) fn heard(
     let tracker = side.engine.tracker();
     let mut table: Vec<Told> = tracker.dump().map(|record| told(&record, "")).collect();
     table.sort();
-    Heard { packets, table, lines: lines(tracker), statistics: columns(tracker.statistics()) }
+    let lines = lines(tracker);
+    let statistics = columns(tracker.statistics());
+    let rules = rules::counted(&side.engine);
+    side.coverage.note_rules(&rules);
+    Heard { packets, table, lines, rules, statistics }
 }
 
 /// The table as /proc and the conntrack tool would print it.
@@ -106,10 +111,12 @@ impl Side<'_> {
             direction: outcome.connection.map(|connection| connection.direction.name()),
             end: end(&outcome, out.iter().any(|left| !left.by_host)),
             reasons: reason(&outcome).filter(|_| is_told).into_iter().collect(),
+            foreign_reasons: 0,
             expired: without_order(expired),
             given_up,
             events: events.iter().filter_map(|event| event_told(event, numbers)).collect(),
             out,
+            path: rules::path_of(engine),
             answers: emitted.iter().filter_map(answer).collect(),
         }
     }
@@ -132,6 +139,9 @@ fn engine(settings: &Settings, secret: u64) -> Engine {
     let mut engine = Engine::new(Config { tracker, network, ..Config::default() });
     *engine.tracker_mut().sysctls_mut() = sysctls;
     engine.tracker_mut().set_listening(true);
+    let rules = settings.rules.as_ref().map_or(Ok(Vec::new()), rules::read);
+    assert_eq!(rules.as_ref().err(), None, "rules that the kernel takes");
+    rules.iter().flatten().for_each(|rules| engine.set_rules(rules));
     engine
 }
 
@@ -260,7 +270,6 @@ fn told(record: &Record, event: &'static str) -> Told {
         timeout: record.timeout,
         protocol: record.protocol.map(protocol),
         mark: record.mark,
-        zone: None,
         counters,
         start: record.timestamps.map(|times| times.start.0),
         stop: record.timestamps.and_then(|times| times.stop).map(|stop| stop.0),
@@ -278,7 +287,13 @@ fn words(tuple: &Tuple) -> String {
         L4Key::Icmp { kind, code, id } => format!("type {kind} code {code} id {id}"),
         L4Key::None => String::new(),
     };
-    format!("{}>{} {} {key}", tuple.source(), tuple.destination(), tuple.protocol())
+    let zone = zone_words(tuple.zone().0);
+    format!("{}>{} {} {key}{zone}", tuple.source(), tuple.destination(), tuple.protocol())
+}
+
+/// The zone of a tuple, if it is not the usual one.
+pub(super) fn zone_words(zone: u16) -> String {
+    if zone == 0 { String::new() } else { format!(" zone {zone}") }
 }
 
 fn protocol(info: ProtocolInfo) -> String {
@@ -304,6 +319,11 @@ fn protocol(info: ProtocolInfo) -> String {
 fn present(record: &Record) -> std::collections::BTreeSet<String> {
     let mut names = vec!["STATUS", "ID"];
     let mut tuples = Vec::new();
+    let zone = record.original.zone().0;
+    let one_zone = zone != 0 && record.reply.zone().0 == zone;
+    if one_zone {
+        names.push("ZONE");
+    }
     let sides = [("TUPLE_ORIG", Some(&record.original)), ("TUPLE_REPLY", Some(&record.reply))];
     for (name, tuple) in sides.into_iter().chain([("TUPLE_MASTER", record.master.as_ref())]) {
         let Some(tuple) = tuple else { continue };
@@ -317,6 +337,9 @@ fn present(record: &Record) -> std::collections::BTreeSet<String> {
             _ => &["PROTO_SRC_PORT", "PROTO_DST_PORT"],
         };
         tuples.push(format!("{name}/PROTO_NUM"));
+        if tuple.zone().0 != 0 && !one_zone {
+            tuples.push(format!("{name}/ZONE"));
+        }
         tuples.extend(fields.iter().map(|field| format!("{name}/{field}")));
     }
     let mut add = |there: bool, more: &[&'static str]| {

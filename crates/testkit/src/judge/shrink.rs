@@ -43,6 +43,7 @@ pub(super) fn shrink(
     shrinker.cut_tail()?;
     shrinker.drop_flows()?;
     shrinker.drop_runs()?;
+    shrinker.drop_rules()?;
     shrinker.drop_settings()?;
     Ok(shrinker.best)
 }
@@ -100,6 +101,52 @@ impl Shrinker<'_> {
         Ok(())
     }
 
+    /// Rules in halves, quarters …, of either family. Tables and chains stay as they are: what the
+    /// kernel has once loaded goes on to be traced.
+    fn drop_rules(&mut self) -> io::Result<()> {
+        for family in 0..2 {
+            let mut length = self.rules(family).len();
+            while length > 0 {
+                let mut end = self.rules(family).len();
+                while end > 0 {
+                    let begin = end.saturating_sub(length);
+                    let dropped = self.rules(family).get(begin..end).map(<[_]>::to_vec);
+                    let keep = |place: &usize| !dropped.iter().flatten().any(|drop| drop == place);
+                    self.attempt_lines(family, |place, line| keep(&place).then_some(line))?;
+                    end = begin;
+                }
+                length /= 2;
+            }
+            self.attempt_lines(family, |_, line| Some(line.replace(" DROP [", " ACCEPT [")))?;
+        }
+        Ok(())
+    }
+
+    /// The places of rules among the lines of a family.
+    fn rules(&self, family: usize) -> Vec<usize> {
+        let rules = self.best.dialogue.settings.rules.iter().flat_map(|rules| rules.get(family));
+        let lines = rules.flat_map(|text| text.lines()).enumerate();
+        lines.filter(|(_, line)| line.starts_with("-A")).map(|(place, _)| place).collect()
+    }
+
+    /// Attempts other lines for a family.
+    fn attempt_lines(
+        &mut self,
+        family: usize,
+        change: impl Fn(usize, String) -> Option<String>,
+    ) -> io::Result<()> {
+        let mut dialogue = self.best.dialogue.clone();
+        let texts = dialogue.settings.rules.as_mut();
+        let Some(text) = texts.and_then(|texts| texts.get_mut(family)) else { return Ok(()) };
+        let lines = text.lines().map(str::to_owned).enumerate();
+        let changed = lines.filter_map(|(place, line)| change(place, line));
+        *text = changed.map(|line| line + "\n").collect();
+        if dialogue != self.best.dialogue {
+            self.attempt(dialogue)?;
+        }
+        Ok(())
+    }
+
     fn drop_settings(&mut self) -> io::Result<()> {
         for place in (0..self.best.dialogue.settings.sysctls.len()).rev() {
             let mut dialogue = self.best.dialogue.clone();
@@ -112,6 +159,10 @@ impl Shrinker<'_> {
             if !std::mem::take(&mut step.changes).is_empty() {
                 self.attempt(dialogue)?;
             }
+        }
+        let mut dialogue = self.best.dialogue.clone();
+        if dialogue.settings.rules.take().is_some() {
+            self.attempt(dialogue)?;
         }
         let mut dialogue = self.best.dialogue.clone();
         dialogue.settings.unrouted = false;

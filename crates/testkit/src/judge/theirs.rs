@@ -6,6 +6,8 @@ use super::heard::{
     End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, timeless_lines,
     without_order,
 };
+use super::ours::zone_words;
+use super::rules;
 use crate::dialogue::{Dialogue, Port, Settings};
 use crate::kernel;
 use crate::kernel::{
@@ -15,7 +17,7 @@ use crate::kernel::{
 
 /// The scenario that holds a dialogue.
 pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
-    let Settings { sysctls, .. } = &dialogue.settings;
+    let Settings { sysctls, rules, .. } = &dialogue.settings;
     let named = |(name, value): &(String, u64)| {
         (format!("net.netfilter.nf_conntrack_{name}"), value.to_string())
     };
@@ -44,7 +46,9 @@ pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
         sysctls,
         links: links(&dialogue.settings),
         steps,
-        look: Look { each_table: expires, ..Look::default() },
+        rules4: rules.as_ref().map(|[v4, _]| v4.clone()),
+        rules6: rules.as_ref().map(|[_, v6]| v6.clone()),
+        look: Look { each_table: expires, trace: rules.is_some(), ..Look::default() },
         ..Scenario::default()
     }
 }
@@ -119,7 +123,8 @@ pub(super) fn heard(outcome: &Outcome, scenario: &Scenario) -> Heard {
     table.sort();
     let lines = outcome.proc_table.iter().chain(&outcome.tool_table).cloned();
     let lines = timeless_lines(lines);
-    Heard { packets, table, lines, statistics: outcome.statistics.clone() }
+    let statistics = outcome.statistics.clone();
+    Heard { packets, table, lines, rules: rules::counted_by_kernel(outcome), statistics }
 }
 
 fn fate(packet: &Seen<'_>, numbers: &mut Numbers) -> Fate {
@@ -144,12 +149,18 @@ fn fate(packet: &Seen<'_>, numbers: &mut Numbers) -> Fate {
         direction: own.and_then(Walk::direction).map(direction),
         end: own.map_or(End::Refused, |walk| end(walk, seen)),
         reasons: seen.invalid().iter().map(|words| words.to_string()).collect(),
+        foreign_reasons: answers.clone().filter(|(_, walk)| is_invalid(walk)).count(),
         expired: without_order(expired),
         given_up,
         events,
         out,
+        path: rules::path_of_kernel(seen),
         answers: answers.filter(|(n, _)| left(*n)).map(|(_, walk)| answer(walk)).collect(),
     }
+}
+
+fn is_invalid(walk: &Walk) -> bool {
+    walk.state() == Some(CtState::Invalid)
 }
 
 fn event_told(event: &Event, numbers: &mut Numbers) -> Option<Told> {
@@ -220,15 +231,14 @@ fn told(entry: &Entry, event: &'static str) -> Told {
     present.retain(|name| name != "USE");
     Told {
         event,
-        original: words(entry.original.as_ref()),
-        reply: words(entry.reply.as_ref()),
-        master: entry.master.as_ref().map(|master| words(Some(master))),
+        original: words(entry.original.as_ref(), entry.zone),
+        reply: words(entry.reply.as_ref(), entry.zone),
+        master: entry.master.as_ref().map(|master| words(Some(master), None)),
         connection: 0,
         status: entry.status.map(|status| status.0),
         timeout: entry.timeout,
         protocol: protocol(entry),
         mark: entry.mark,
-        zone: entry.zone,
         counters: [counters(0), counters(1)],
         start: entry.lifetime.and_then(|lifetime| lifetime.start),
         stop: entry.lifetime.and_then(|lifetime| lifetime.stop),
@@ -239,7 +249,7 @@ fn told(entry: &Entry, event: &'static str) -> Told {
     }
 }
 
-fn words(tuple: Option<&Tuple>) -> String {
+fn words(tuple: Option<&Tuple>, zone: Option<u16>) -> String {
     let Some(tuple) = tuple else { return "no tuple".to_owned() };
     let key = match tuple.key {
         Key::Ports { source, destination } => format!("{source}>{destination}"),
@@ -247,7 +257,8 @@ fn words(tuple: Option<&Tuple>) -> String {
         Key::Icmp { kind, code, id } => format!("type {kind} code {code} id {id}"),
         Key::None => String::new(),
     };
-    format!("{}>{} {} {key}", tuple.source, tuple.destination, tuple.protocol)
+    let zone = zone_words(zone.or(tuple.zone).unwrap_or_default());
+    format!("{}>{} {} {key}{zone}", tuple.source, tuple.destination, tuple.protocol)
 }
 
 fn protocol(entry: &Entry) -> Option<String> {

@@ -3,11 +3,11 @@
 mod ipv6;
 mod transport;
 
-use super::{Draw, Place, not};
+use super::{Entry, Place, not};
 use crate::dialogue::Random;
 
 /// All that are drawn.
-pub(super) const ALL: &[(&str, Draw)] = &[
+pub(super) const ALL: &[Entry] = &[
     ("addrtype", addrtype),
     ("ah", transport::ah),
     ("connbytes", connbytes),
@@ -45,6 +45,17 @@ pub(super) const ALL: &[(&str, Draw)] = &[
     ("u32", words),
     ("udp", udp),
 ];
+
+/// Those that look into the headers that the rule's packets have, which would be drawn too seldom.
+pub(super) fn of_headers(place: &Place) -> Vec<Entry> {
+    let of_protocol: &[&str] = match place.protocol {
+        Some("tcp") => &["tcp", "tcpmss", "ecn"],
+        Some("ipv6-icmp") => &["icmp6"],
+        Some(protocol) => &[protocol],
+        None => &["ah", "dst", "frag", "hbh", "ipv6header", "rt"],
+    };
+    ALL.iter().filter(|(name, _)| of_protocol.contains(name)).copied().collect()
+}
 
 const STATES: [&str; 5] = ["NEW", "ESTABLISHED", "RELATED,ESTABLISHED", "INVALID", "NEW,UNTRACKED"];
 

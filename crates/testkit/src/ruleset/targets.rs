@@ -1,10 +1,10 @@
 //! Targets of random rules. How to add one stands in the module above.
 
-use super::{Draw, Place};
+use super::{Entry, Place};
 use crate::dialogue::Random;
 
 /// All that are drawn, the commoner ones twice. The one without a name is a rule that only counts.
-pub(super) const ALL: &[(&str, Draw)] = &[
+pub(super) const ALL: &[Entry] = &[
     ("", nothing),
     ("ACCEPT", accept),
     ("ACCEPT", accept),
