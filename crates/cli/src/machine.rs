@@ -41,6 +41,10 @@ pub(crate) struct MachineArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) rules6: Option<PathBuf>,
 
+    /// The sets that rules name, as `ipset save` writes them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) sets: Option<PathBuf>,
+
     /// A setting of connection tracking, as net.netfilter.nf_conntrack_tcp_loose=0
     #[arg(long, short, value_name = "NAME=VALUE")]
     pub(crate) sysctl: Vec<Assignment>,
@@ -88,11 +92,15 @@ impl MachineArgs {
         let mut machine = self.machine(config.as_ref())?;
         let of_config = config.as_ref().is_some_and(|config| !config.ip_addresses.is_empty());
         let listed = of_config || !self.addr.is_empty();
-        let (v4, v6) = config.map_or((None, None), |config| (config.rules, config.rules6));
+        let (v4, v6, sets) =
+            config.map_or((None, None, None), |config| (config.rules, config.rules6, config.sets));
+        if let Some(file) = self.sets.as_ref().or(sets.as_ref()) {
+            machine.sets = rules::sets(file)?;
+        }
         let rules = [self.rules.clone().or(v4), self.rules6.clone().or(v6)];
         for (file, family) in rules.iter().zip([Family::V4, Family::V6]) {
             if let Some(file) = file {
-                machine.rules.push(rules::to_run(file, family)?);
+                machine.rules.push(rules::to_run(file, family, Some(&machine.sets))?);
             }
         }
         for assignment in self.sysctl.iter().filter(|one| !(listed && one.is_forwarding())) {

@@ -129,6 +129,10 @@ fn text(
     if args.counters {
         counters(replay, &mut sections.next())?;
     }
+    if args.ipset {
+        let now = replay.now();
+        write!(sections.next(), "{}", replay.engine().shared().sets.saved(now))?;
+    }
     if args.recent {
         write!(sections.next(), "{}", replay.engine().shared().recent)?;
     }

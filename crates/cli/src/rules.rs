@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use stateward_rules::lint::lint;
 use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::shell::{Script, script};
-use stateward_rules::{Diagnostic, ShowCounters, Source, ValidRuleset};
+use stateward_rules::{Diagnostic, Sets, ShowCounters, Source, ValidRuleset};
 use stateward_wire::Family;
 
 use crate::error::Failure;
@@ -117,13 +117,25 @@ fn refused(diagnostics: &[Diagnostic]) -> Failure {
     Failure::usage(text.trim_start_matches("error: ").trim_end(), None)
 }
 
-/// The rules that a file has for a family, to be run.
-pub(crate) fn to_run(file: &Path, family: Family) -> Result<ValidRuleset, Failure> {
+/// The rules that a file has for a family, to be run; refused if they name sets that are not among
+/// these, where sets are given at all.
+pub(crate) fn to_run(
+    file: &Path,
+    family: Family,
+    sets: Option<&Sets>,
+) -> Result<ValidRuleset, Failure> {
     let text = read(file)?;
     let language = Language { ipv6: family == Family::V6 };
     let rules =
         load(&language, ShowCounters::Yes, file, &text).map_err(|errors| refused(&errors))?;
     let rules = rules.into_iter().find(|rules| rules.rules().family == family);
+    if let (Some(rules), Some(sets)) = (&rules, sets) {
+        let name = file.display().to_string();
+        match sets.refused(&Source::new(&name, &text), rules) {
+            none if none.is_empty() => {}
+            errors => return Err(refused(&errors)),
+        }
+    }
     rules.ok_or_else(|| {
         let (asked, other) = match family {
             Family::V4 => ("IPv4", "`--rules6` takes ip6tables rules"),
@@ -132,6 +144,13 @@ pub(crate) fn to_run(file: &Path, family: Family) -> Result<ValidRuleset, Failur
         let message = format!("{} has no rules for {asked}", file.display());
         Failure::usage(message, Some(other.to_owned()))
     })
+}
+
+/// The sets of a file.
+pub(crate) fn sets(file: &Path) -> Result<Sets, Failure> {
+    let text = read(file)?;
+    let name = file.display().to_string();
+    Sets::parse(&Source::new(&name, &text)).map_err(|errors| refused(&errors))
 }
 
 /// The rules of a file: of one family, of both if it is a script that says so.

@@ -45,6 +45,54 @@ fn with_cut_capture(bytes: usize) -> tempfile::TempDir {
     directory
 }
 
+// Sets that rules name.
+
+/// A directory with rules and sets.
+fn with_sets(rules: &str, sets: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let capture = repository().join("examples/captures/office.pcap");
+    fs::copy(capture, directory.path().join("office.pcap")).unwrap();
+    fs::write(directory.path().join("rules.v4"), rules).unwrap();
+    fs::write(directory.path().join("sets"), sets).unwrap();
+    directory
+}
+
+const ADDING: &str = "*filter\n-A FORWARD -p udp -j SET --add-set seen src\nCOMMIT\n";
+
+#[test]
+fn sets_are_read_changed_and_printed() {
+    let directory = with_sets(ADDING, "create seen hash:net counters\nadd seen 0.0.0.0/1\n");
+    let line = "replay --rules rules.v4 --sets sets --ipset --quiet --format text office.pcap";
+    let output = run_in(directory.path(), line).code(0);
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let head = "create seen hash:net family inet hashsize 1024 maxelem 65536 counters bucketsize 12 \
+                initval 0x00000000\nadd seen 0.0.0.0/1 packets 0 bytes 0\n";
+    assert!(text.starts_with(head), "{text}");
+    let other = "add seen 128.0.0.0/1 packets 1 bytes ";
+    assert!(text.contains(other), "{text}");
+}
+
+#[test]
+fn a_set_that_is_not_given_is_named() {
+    let directory = with_sets(ADDING, "create other hash:ip\n");
+    let line = "replay --rules rules.v4 --sets sets office.pcap";
+    run_in(directory.path(), line).code(2).stderr_eq(str![[r#"
+error: rules.v4:2:1: set seen doesn't exist
+  |
+2 | -A FORWARD -p udp -j SET --add-set seen src
+  | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ there is other
+
+"#]]);
+    let directory = with_sets(ADDING, "create seen hash:ip family inet6\nadd seen 1.1.1.1\n");
+    run_in(directory.path(), line).code(2).stderr_eq(str![[r#"
+error: sets:2:10: `1.1.1.1` is no IPv6 address
+  |
+2 | add seen 1.1.1.1
+  |          ^^^^^^^ as 2001:db8::1; names are not looked up
+
+"#]]);
+}
+
 // What is printed of captures.
 
 #[test]
@@ -329,7 +377,7 @@ error: --sysctl net.netfilter.nf_conntrack_tcp_lose: no such sysctl
         "replay --sysctl net.ipv4.ip_forward=0 examples/captures/office.pcap",
         str![[r#"
 error: --sysctl net.ipv4.ip_forward: no such sysctl
-  hint: say `forward = true` or `forward = false` in the configuration
+  hint: say `forward = true` or `forward = false` in the configuration; with --addr `--sysctl net.ipv4.ip_forward=0` is a host that forwards nothing
 
 "#]],
     );

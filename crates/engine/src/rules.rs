@@ -187,6 +187,7 @@ impl Engine {
         if table == TableName::Nat && !begins(hook, walker) {
             return Ok(());
         }
+        shared.get_mut().begin(walker.now);
         notes.account.note(|| Station::Asked { hook, table, family });
         let mut around =
             Around { frame, walker, tracker, network, notes, shared, hook, rejected: None };

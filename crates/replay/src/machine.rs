@@ -13,8 +13,8 @@ use stateward_engine::defrag::Limits;
 use stateward_engine::route::{Interface, Link, Network, Route, Routing};
 use stateward_engine::source::SourceCheck;
 use stateward_engine::{self as engine, InterfaceId};
-use stateward_rules::ValidRuleset;
 use stateward_rules::shared::recent;
+use stateward_rules::{Sets, ValidRuleset};
 
 use self::ipv4_conf::Ipv4Conf;
 use crate::config::{Config, ConfigError};
@@ -32,6 +32,8 @@ pub struct Machine {
     pub network: Network,
     /// Parameters of the kernel's module xt_recent.
     pub recent: recent::Settings,
+    /// The sets that rules name.
+    pub sets: Sets,
     /// Rules, at most one set of a family.
     pub rules: Vec<ValidRuleset>,
     ipv4_conf: Ipv4Conf,
@@ -45,6 +47,7 @@ impl Machine {
             ipv4_fragments: Limits::IPV4,
             network: Network::transparent(Vec::new(), own),
             recent: recent::Settings::default(),
+            sets: Sets::default(),
             rules: Vec::new(),
             ipv4_conf: Ipv4Conf::default(),
         }
@@ -155,6 +158,7 @@ impl Machine {
         let network = self.network;
         let mut engine = engine::Engine::new(engine::Config { tracker, network, ipv4_fragments });
         engine.shared_mut().recent.set(self.recent);
+        engine.shared_mut().sets = self.sets;
         self.rules.iter().for_each(|rules| engine.set_rules(rules));
         engine
     }

@@ -335,6 +335,9 @@ pub struct End<'a> {
     /// The lists of `-m recent`, as `tail -n +1 /proc/net/xt_recent/*` prints them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recent: Option<String>,
+    /// The sets, as `ipset save` prints them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sets: Option<String>,
     /// Packets that met matches or targets that are not evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_evaluated: Option<&'a crate::summary::Tally>,
@@ -368,9 +371,11 @@ impl<'a> End<'a> {
             let rules = replay.engine().rules(family)?;
             Some(rules.counted().save(ShowCounters::Yes))
         };
-        let recent = &replay.engine().shared().recent;
+        let shared = replay.engine().shared();
+        let (recent, sets) = (&shared.recent, &shared.sets);
         Self {
             recent: (!recent.is_empty()).then(|| recent.to_string()),
+            sets: (!sets.is_empty()).then(|| sets.saved(replay.now()).to_string()),
             counters: counters(Family::V4),
             counters6: counters(Family::V6),
             not_evaluated: (summary.not_evaluated_packets > 0).then_some(&summary.not_evaluated),

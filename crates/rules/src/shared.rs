@@ -18,6 +18,7 @@ use stateward_conntrack::Instant;
 use stateward_wire::Family;
 
 use crate::matches::Match;
+use crate::sets::Sets;
 use crate::validate::ValidRuleset;
 
 /// See the module's essay.
@@ -27,9 +28,16 @@ pub struct Shared {
     pub recent: recent::Lists,
     /// The tables of `-m hashlimit`.
     pub hashlimit: hashlimit::Tables,
+    /// ipset's sets.
+    pub sets: Sets,
 }
 
 impl Shared {
+    /// A packet comes: what is given a time from the first one on begins to run.
+    pub fn begin(&mut self, now: Instant) {
+        self.sets.begin(ticks(now));
+    }
+
     /// State for rules of one family that are put in force in the place of the former ones.
     pub fn adopt(&mut self, rules: &ValidRuleset) {
         let rules = rules.rules();
@@ -81,9 +89,9 @@ impl Users {
 }
 
 /// An address as the kernel has it: four bytes and twelve zeros, or sixteen bytes.
-type Address = [u8; 16];
+pub(crate) type Address = [u8; 16];
 
-fn address_bytes(address: IpAddr) -> Address {
+pub(crate) fn address_bytes(address: IpAddr) -> Address {
     match address {
         IpAddr::V4(address) => {
             let [a, b, c, d] = address.octets();
@@ -94,7 +102,7 @@ fn address_bytes(address: IpAddr) -> Address {
 }
 
 /// The first bits of an address.
-fn masked(address: Address, length: u8) -> Address {
+pub(crate) fn masked(address: Address, length: u8) -> Address {
     let kept = u128::MAX.checked_shl(128 - u32::from(length.min(128))).unwrap_or_default();
     (u128::from_be_bytes(address) & kept).to_be_bytes()
 }

@@ -34,7 +34,8 @@ const BATCH: usize = 256;
 pub(super) fn run(args: &BenchArgs, file: &Path, out: &mut impl Write) -> Result<(), BenchError> {
     let family = if args.ipv6 { Family::V6 } else { Family::V4 };
     let began = Clock::now();
-    let rules = to_run(file, family).map_err(|failure| BenchError::Rules(Box::new(failure)))?;
+    let rules =
+        to_run(file, family, None).map_err(|failure| BenchError::Rules(Box::new(failure)))?;
     let mut ruled = subject(args, &rules);
     let ready = began.elapsed();
     let mut policies = subject(args, &policies(rules.rules()));

@@ -62,6 +62,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long, help_heading = "Output")]
     pub(crate) recent: bool,
 
+    /// The sets at the end, as `ipset save` prints them
+    #[arg(long, help_heading = "Output")]
+    pub(crate) ipset: bool,
+
     /// Explain packets as `stateward explain` does: 3, 5-9, 12- (repeatable)
     #[arg(long, value_name = "N", conflicts_with = "quiet", help_heading = "Output")]
     pub(crate) explain: Vec<Numbers>,

@@ -2,12 +2,15 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension};
+use crate::memory::Memory;
 use crate::number;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::{Header, Test};
 use crate::save::Save;
+use crate::sets::{Asked, Counting};
 
 /// The set, and what is asked of its counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,4 +194,16 @@ impl Named {
     }
 }
 
-impl Matching for Set {}
+impl Matching for Set {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let asked = Asked {
+            ends: &self.set.ends,
+            exceptions: self.exceptions,
+            counting: Counting::of_rule(self.keeps_counters, self.keeps_subcounters),
+            packets: self.packets,
+            bytes: self.bytes,
+        };
+        let mut shared = view.context.shared().borrow_mut();
+        Ok(shared.sets.ask(&self.set.name, &asked, view).is_some() != self.inverted)
+    }
+}

@@ -3,7 +3,8 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::{Context, View};
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Extension, Place};
 use crate::matches::set::Named;
 use crate::number;
@@ -140,4 +141,17 @@ impl Extension for Set {
     }
 }
 
-impl Acting for Set {}
+impl Acting for Set {
+    /// Adds, deletes, and gives the packet what a set holds for it: of that its mark. Class and queue
+    /// mean nothing here.
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        let mark = View::new(context).and_then(|view| {
+            let mut shared = view.context.shared().borrow_mut();
+            shared.sets.change(self, &view)
+        });
+        if let Some(mark) = mark {
+            context.set_mark(mark);
+        }
+        Action::Continue
+    }
+}

@@ -9,7 +9,7 @@ use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Rout
 use stateward_engine::source::{OwnSource, SourceCheck};
 use stateward_engine::{Arrival, Config, Engine, From, Port};
 use stateward_rules::restore::{RestoreOptions, restore};
-use stateward_rules::{ShowCounters, Source, ValidRuleset};
+use stateward_rules::{Sets, ShowCounters, Source, ValidRuleset};
 use stateward_wire::{self as wire, Family};
 use testkit::build::Packet;
 use testkit::dialogue::{self, Dialogue, Plan, Random};
@@ -43,6 +43,7 @@ pub(crate) fn seeds(rounds: u64) -> std::ops::Range<u64> {
 pub(crate) struct Case {
     pub(crate) rules4: String,
     pub(crate) rules6: String,
+    pub(crate) sets: Option<String>,
     pub(crate) steps: Vec<Step>,
     /// Rest before each packet.
     pub(crate) pace: Option<Duration>,
@@ -53,6 +54,8 @@ pub(crate) struct Held {
     pub(crate) engine: Engine,
     /// What the commands among the steps said.
     pub(crate) said: Vec<String>,
+    /// When the last packet came.
+    pub(crate) last: Instant,
 }
 
 const LAN: InterfaceId = InterfaceId(0);
@@ -66,6 +69,7 @@ pub(crate) fn hold(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
     let scenario = Scenario {
         rules4: Some(case.rules4.clone()),
         rules6: Some(case.rules6.clone()),
+        sets: case.sets.clone(),
         steps: case.steps.clone(),
         pace: case.pace,
         look: Look { trace: true, ..Look::default() },
@@ -74,14 +78,21 @@ pub(crate) fn hold(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
     let outcome = kernel.run(&scenario).expect("the scenario");
     let start = outcome.started.duration_since(UNIX_EPOCH).unwrap();
     let mut engine = engine();
+    if let Some(text) = &case.sets {
+        let sets = Sets::parse(&Source::new("sets", text));
+        engine.shared_mut().sets = sets.unwrap_or_else(|errors| panic!("{}", errors[0]));
+        // Timeouts run in the kernel by the time the first packet comes.
+        engine.shared_mut().begin(Instant(start.as_nanos() as u64));
+    }
     set_rules(&mut engine, &case.rules4, Family::V4);
     set_rules(&mut engine, &case.rules6, Family::V6);
-    let mut said = Vec::new();
+    let (mut said, mut last) = (Vec::new(), Instant(start.as_nanos() as u64));
     for (number, (step, seen)) in case.steps.iter().zip(&outcome.observations).enumerate() {
         match step {
             Step::Packet { from, bytes } => {
                 // The kernel reads its clock between the two.
                 let at = start + (seen.begun + seen.done) / 2;
+                last = Instant(at.as_nanos() as u64);
                 let ours = ours(&mut engine, *from, bytes, at);
                 if seen.trace() != ours {
                     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -114,7 +125,7 @@ pub(crate) fn hold(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
             writeln!(differing, "kernel {one}\nengine {other}").unwrap();
         }
     }
-    if differing.is_empty() { Ok(Held { engine, said }) } else { Err(differing) }
+    if differing.is_empty() { Ok(Held { engine, said, last }) } else { Err(differing) }
 }
 
 /// The rules that come later.

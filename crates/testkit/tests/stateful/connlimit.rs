@@ -29,7 +29,7 @@ fn connections_are_counted_as_the_kernel_counts_them() {
         let steps = dialogue(seed, 150);
         // A list is looked through once in a tick: each packet has its own.
         let pace = Some(Duration::from_millis(12));
-        let case = Case { rules4, rules6, steps, pace };
+        let case = Case { rules4, rules6, steps, pace, ..Case::default() };
         hold(&mut kernel, &case).unwrap_or_else(|report| panic!("seed {seed}: {report}"));
     }
 }

@@ -19,5 +19,6 @@ mod both;
 mod connlimit;
 mod hashlimit;
 mod recent;
+mod set;
 mod string;
 mod time;
