@@ -42,6 +42,10 @@ pub(crate) struct ExplainArgs {
     #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath, help_heading = "The machine")]
     pub(crate) table: Option<PathBuf>,
 
+    /// When the first packet comes (UTC), as 2026-11-21T18:30; else now
+    #[arg(long, value_name = "TIME", value_parser = time_of, help_heading = "The machine")]
+    pub(crate) time: Option<u64>,
+
     /// Explain every packet, not the last one alone
     #[arg(long, short, help_heading = "Output")]
     pub(crate) all: bool,
@@ -69,7 +73,7 @@ A packet is [+TIME] [in IFACE] PROTOCOL SOURCE > DESTINATION [WORD …]:
   sctp 198.51.100.7:5000 > 203.0.113.1:5001 init   esp, gre, 47 …: by name or number
 
 Words: seq, ack, win, mss, wscale, sackok (TCP), type, code, id, seq, mtu, about (ICMP), tag (SCTP); length,
-data \"TEXT\", ttl, tos (all). What is not said is what an ordinary end would send: S, S. and . are a handshake.
+data \"TEXT\", ttl, tos, mark (all). What is not said is what an ordinary end would send: S, S. and . are a handshake.
 
 Exit status: 0 done, 1 packets met rules that are not evaluated, 2 wrong usage or unreadable input.";
 
@@ -88,7 +92,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<(), Failure> {
         }
     }
     let numbers = if args.all { Numbers::all() } else { Numbers::one(packets.len() as u64) };
-    let time = now();
+    let time = args.time.unwrap_or_else(now);
     let loaded = match &args.table {
         Some(file) => load(&mut replay, file, time)?,
         None => Loaded::default(),
@@ -149,6 +153,41 @@ fn now() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// `2026-11-21`, `2026-11-21T18:30` or `2026-11-21T18:30:05`, in nanoseconds since 1970.
+fn time_of(text: &str) -> Result<u64, String> {
+    let wrong = || "write it as 2026-11-21T18:30 or 2026-11-21T18:30:05".to_owned();
+    let (date, clock) = text.split_once(['T', ' ']).unwrap_or((text, "00:00"));
+    let numbers = |text: &str, separator: char| -> Result<Vec<u64>, String> {
+        text.split(separator).map(|part| part.parse().map_err(|_| wrong())).collect()
+    };
+    let date = numbers(date, '-')?;
+    let clock = numbers(clock.trim_end_matches('Z'), ':')?;
+    let (&[year @ 1970..=2500, month @ 1..=12, day @ 1..=31], [hour, minute, rest @ ..]) =
+        (date.as_slice(), clock.as_slice())
+    else {
+        return Err(wrong());
+    };
+    let second = match rest {
+        [] => 0,
+        [second] => *second,
+        _ => return Err(wrong()),
+    };
+    if *hour > 23 || *minute > 59 || second > 59 {
+        return Err(wrong());
+    }
+    let seconds = days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    Ok(seconds * 1_000_000_000)
+}
+
+/// Days from 1970 to a date of the Gregorian calendar, counted in years that begin in March (Howard
+/// Hinnant, `days_from_civil`).
+fn days(year: u64, month: u64, day: u64) -> u64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year / 400, year % 400);
+    let of_year = (153 * (if month > 2 { month - 3 } else { month + 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
 /// All packets, or all that is wrong with them.
 fn read(texts: &[String]) -> Result<Vec<Typed>, Failure> {
     let mut typist = Typist::default();
@@ -170,4 +209,21 @@ fn read(texts: &[String]) -> Result<Vec<Typed>, Failure> {
 fn no_interface(what: &str, name: &str) -> Failure {
     let hint = "the interfaces of the machine stand in the configuration".to_owned();
     Failure::usage(format!("{what}: the machine has no interface `{name}`"), Some(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        let seconds = |text| time_of(text).map(|nanos| nanos / 1_000_000_000);
+        assert_eq!(seconds("1970-01-01"), Ok(0));
+        assert_eq!(seconds("2000-02-29T00:00"), Ok(951_782_400));
+        assert_eq!(seconds("2026-11-21T18:30:05"), Ok(1_795_285_805));
+        assert_eq!(seconds("2026-11-21 18:30:05Z"), Ok(1_795_285_805));
+        for wrong in ["", "now", "2026-13-01", "2026-11-21T24:00", "2026-11-21T18", "1-1-1"] {
+            assert!(time_of(wrong).is_err(), "{wrong}");
+        }
+    }
 }

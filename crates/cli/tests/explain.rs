@@ -142,3 +142,27 @@ fn what_rules_name_in_vain_is_said_with_the_flag_that_helps() {
     ];
     assert_eq!(notes(&line(other)), expected);
 }
+
+#[test]
+fn the_hour_and_the_mark_can_be_said() {
+    let rules = "--rules ../../crates/cli/tests/inputs/hours.v4";
+    let verdict = |more: &str, packet: &str| {
+        let text = printed(&format!("stateward explain {rules} {more} '{packet}'"));
+        let verdict = text.lines().find_map(|line| line.strip_prefix("verdict: "));
+        verdict.unwrap_or(&text).to_owned()
+    };
+    let packet = "tcp 198.51.100.7:40000 > 203.0.113.1:22 S";
+    let file = "../../crates/cli/tests/inputs/hours.v4";
+    let passed = format!("forward, let pass by filter:FORWARD:rule:2 ({file}:11)");
+    assert_eq!(verdict("--time 2026-11-20T10:00", packet), passed);
+    let dropped = format!("drop, by filter:FORWARD:policy:3 ({file}:8)");
+    for closed in ["2026-11-20T17:30", "2026-11-21T10:00"] {
+        assert_eq!(verdict(&format!("--time {closed}"), packet), dropped);
+    }
+    let marked = format!("{packet} mark 0x7");
+    let passed = format!("forward, let pass by filter:FORWARD:rule:1 ({file}:10)");
+    assert_eq!(verdict("--time 2026-11-21T10:00", &marked), passed);
+    let untracked = "stateward explain --path 'udp 198.51.100.7:40000 > 203.0.113.1:53'";
+    let untracked = printed(&format!("{untracked} {rules}"));
+    assert!(untracked.contains("conntrack: UNTRACKED, decided before"), "{untracked}");
+}

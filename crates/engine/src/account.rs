@@ -9,7 +9,7 @@ use stateward_rules::tried::Tried;
 use stateward_rules::{ChainVerdict, Hook, TableName};
 use stateward_wire::Family;
 
-use crate::route::InterfaceId;
+use crate::route::{InterfaceId, RoutingDrop};
 use crate::rules::Passed;
 
 /// What a packet met, in order; empty unless it was asked for.
@@ -63,8 +63,13 @@ impl Account {
 pub enum Station {
     /// The tracker has classified it.
     Tracked(Box<Classified>),
+    /// The tracker leaves it what it is already: a rule has hidden it, or it was tracked on its way
+    /// out, or it is this host's answer to a packet that was.
+    Known(CtState),
     /// Routing has decided.
     Routed(Way),
+    /// Routing has thrown it away.
+    Refused(RoutingDrop),
     /// A table is asked.
     Asked {
         /// In which hook.

@@ -217,6 +217,8 @@ pub struct Engine {
     /// Rules read and change it while the packet is only looked at: each for its own work.
     pub(crate) shared: RefCell<Shared>,
     pub(crate) notes: Notes,
+    /// The mark that packets come with.
+    pub(crate) arrival_mark: u32,
     /// State of the generator that names the fragments of IPv6 packets.
     pub(crate) random: u64,
     /// What is known of a burst's packets before their turn: [`BURST`] places, used again and
@@ -255,6 +257,7 @@ impl Engine {
             has_rules: false,
             shared: RefCell::default(),
             notes: Notes::default(),
+            arrival_mark: 0,
             prepared: vec![None; BURST],
         }
     }

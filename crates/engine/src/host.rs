@@ -71,6 +71,7 @@ impl Engine {
         packet: &Packet<'_>,
         reason: RoutingDrop,
     ) -> Ended {
+        self.notes.account.note(|| Station::Refused(reason));
         if let Some(error) = error_for(reason, packet.source().is_ipv4()) {
             self.send_error(walker, packet, &error);
         }

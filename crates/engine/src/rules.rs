@@ -131,6 +131,12 @@ impl Engine {
         self.has_rules = self.has_rules() || self.notes.account.is_kept();
     }
 
+    /// The mark that packets come with from now on, as a process or what stands before the hooks may
+    /// give one; 0 at first.
+    pub fn set_arrival_mark(&mut self, mark: u32) {
+        self.arrival_mark = mark;
+    }
+
     /// Whether there are rules of either family.
     pub fn has_rules(&self) -> bool {
         self.rules.v4.is_some() || self.rules.v6.is_some()

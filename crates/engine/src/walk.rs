@@ -212,6 +212,7 @@ impl Engine {
             return outcome;
         }
         let mut walker = Walker::new(arrival.now, arrival.port);
+        walker.mark = self.arrival_mark;
         walker.approach = prepared.map(|known| &known.approach);
         if from == From::Capture {
             walker.largest_piece = self.network.pieces_of_superpacket(&packet, arrival.port);
@@ -246,6 +247,7 @@ impl Engine {
             return outcome;
         }
         let mut walker = Walker::new(now, port);
+        walker.mark = self.arrival_mark;
         walker.approach = prepared.map(|known| &known.approach);
         match self.send(&mut walker, &mut frame) {
             Ok(verdict) => self.outcome(&mut walker, verdict, frame.layout.length(), false),
@@ -413,7 +415,10 @@ impl Engine {
     ) -> Result<(), Ended> {
         // What came round by the host itself has been tracked on its way out; only INVALID leaves
         // no trace on a packet, so that it is found and counted twice.
-        if walker.tracked.as_ref().is_some_and(|tracked| tracked.state != CtState::Invalid) {
+        if let Some(Tracked { state, .. }) = &walker.tracked
+            && *state != CtState::Invalid
+        {
+            self.notes.account.note(|| Station::Known(*state));
             return Ok(());
         }
         let unverified = hook == Hook::Output || walker.incomplete;

@@ -35,6 +35,8 @@ pub struct Typed {
     pub after: Span,
     /// Where it comes in, if that was said; `local` is what this host sends.
     pub interface: Option<String>,
+    /// Its mark.
+    pub mark: u32,
     /// The IP packet, with right checksums.
     pub bytes: Vec<u8>,
 }
@@ -88,12 +90,12 @@ impl Typist {
             Some(_) => Some(words.need("the interface it comes in by", "as: in wan0")?.text),
             None => None,
         };
-        let bytes = self.packet(&mut words)?;
-        Ok(Typed { after, interface, bytes })
+        let (bytes, mark) = self.packet(&mut words)?;
+        Ok(Typed { after, interface, mark, bytes })
     }
 
-    /// What follows the interface; for a packet quoted in an ICMP error, all of it.
-    fn packet(&mut self, words: &mut Words) -> Result<Vec<u8>, TypedError> {
+    /// What follows the interface, and its mark; for a packet quoted in an ICMP error, all of it.
+    fn packet(&mut self, words: &mut Words) -> Result<(Vec<u8>, u32), TypedError> {
         let hint = "as: tcp 198.51.100.7:40000 > 203.0.113.1:22 S";
         let word = words.need("a protocol", hint)?;
         let number = protocol_number(words, &word)?;
@@ -130,7 +132,7 @@ impl Typist {
             }
         };
         common.apply(&mut bytes);
-        Ok(bytes)
+        Ok((bytes, common.mark))
     }
 
     fn icmp(
@@ -164,6 +166,7 @@ struct Flow {
 struct Common {
     ttl: Option<u8>,
     tos: Option<u8>,
+    mark: u32,
     payload: Vec<u8>,
 }
 
@@ -184,6 +187,7 @@ impl Common {
         match word.text.as_str() {
             "ttl" | "hlim" => self.ttl = Some(words.number(word, u8::MAX.into())? as u8),
             "tos" => self.tos = Some(words.number(word, u8::MAX.into())? as u8),
+            "mark" => self.mark = words.number(word, u32::MAX.into())? as u32,
             "len" | "length" => {
                 let length = words.number(word, LONGEST)? as usize;
                 self.payload = vec![0; length];
@@ -193,7 +197,7 @@ impl Common {
                 self.payload = data.text.into_bytes();
             }
             unknown => {
-                let known = ["length", "data", "ttl", "tos"].iter().chain(more);
+                let known = ["length", "data", "ttl", "tos", "mark"].iter().chain(more);
                 let known: Vec<_> = known.copied().collect();
                 let message = format!("`{unknown}` is not known here");
                 return Err(words.error(word, message, format!("there is {}", known.join(", "))));

@@ -178,9 +178,16 @@ impl Page<'_, '_> {
                 };
                 writeln!(self.text, "\nrouting: {to}")
             }
+            Station::Refused(reason) => writeln!(self.text, "\nrouting: {reason}"),
+            Station::Known(state) => {
+                write!(self.text, "\nconntrack: ")?;
+                let style = crate::text::style_of(Some(*state));
+                let name = format_args!("{}", state.name());
+                Paint::new(style, self.colour).around(self.text, name)?;
+                writeln!(self.text, ", decided before")
+            }
             Station::Answers => writeln!(self.text, "\nthis host answers; the answer's own way:"),
             Station::Answered => writeln!(self.text, "\n(end of the answer's way)"),
-            Station::Did(Deed::Untracked) => Ok(()),
             _ => Ok(()),
         }
     }
@@ -390,15 +397,23 @@ impl Page<'_, '_> {
             outcome.verdict,
             Verdict::Drop(At::Rule) | Verdict::Reject | Verdict::Queue(_)
         );
-        let decided = step.ruled.and_then(|ruled| ruled.notes().decided).filter(|_| by_rule);
+        let meaning = match outcome.verdict {
+            Verdict::Input => " (delivered to this host)",
+            Verdict::Held => " (a fragment that waits for the rest)",
+            _ => "",
+        };
+        self.text.push_str(meaning);
+        let decided = step.ruled.and_then(|ruled| ruled.notes().decided);
         if let Some(written) = decided.and_then(|passed| self.explained.written(passed)) {
-            write!(self.text, ", by {} ({})", written.name, place(&written))?;
+            let by = if by_rule { "by" } else { "let pass by" };
+            write!(self.text, ", {by} {} ({})", written.name, place(&written))?;
         }
         match outcome.verdict {
             Verdict::Drop(at) if at != At::Rule => write!(self.text, ", at {}", at.name())?,
             _ => {}
         }
-        if let Some(why) = outcome.why {
+        // What a rule has decided has its reason above.
+        if let Some(why) = outcome.why.filter(|_| !by_rule) {
             write!(self.text, ": {why}")?;
         }
         self.text.push('\n');

@@ -99,6 +99,7 @@ impl Replay {
         gate.summary.read(now, false, false);
         debug_assert!(entry.way != Way::Out, "nobody types what has left already");
         let arriving = Arriving { capture: 0, captured, now, entry };
+        core.engine.set_arrival_mark(packet.mark);
         super::arrive((gate, core), explaining.as_ref(), &arriving, sink)
     }
 }

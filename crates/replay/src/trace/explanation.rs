@@ -61,6 +61,13 @@ enum Written<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         loaded: Option<String>,
     },
+    Known {
+        state: &'static str,
+    },
+    Refused {
+        reason: String,
+        reason_code: &'static str,
+    },
     Routing {
         to: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +139,10 @@ impl<'a> Written<'a> {
     fn of(explained: &Explained<'a>, station: &'a Station) -> Option<Self> {
         Some(match station {
             Station::Tracked(classified) => Self::conntrack(explained, classified),
+            Station::Known(state) => Self::Known { state: state.name() },
+            Station::Refused(reason) => {
+                Self::Refused { reason: reason.to_string(), reason_code: reason.code() }
+            }
             Station::Routed(way) => {
                 let (to, dev) = match way {
                     Way::Input => ("input", None),

@@ -73,7 +73,7 @@ pub(super) fn read(
             (message.kind, message.code) = (*kind, *code);
         } else if word.text == "about" {
             // The rest is the packet that the error quotes.
-            message.body = typist.packet(words)?;
+            (message.body, _) = typist.packet(words)?;
         } else {
             message.read(&word, words, common, names)?;
         }
@@ -106,7 +106,7 @@ impl Message {
                 let [c, d] = two(words)?;
                 self.rest = [a, b, c, d];
             }
-            "ttl" | "hlim" | "tos" | "len" | "length" | "data" => {
+            "ttl" | "hlim" | "tos" | "mark" | "len" | "length" | "data" => {
                 common.read(word, words, MORE)?;
             }
             unknown => {

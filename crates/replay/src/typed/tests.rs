@@ -71,7 +71,8 @@ fn what_is_said_is_what_stands_there() {
     let packet = Packet::parse(&typed.bytes).unwrap();
     assert_eq!((packet.ttl(), packet.tos()), (3, 0x10));
     assert_eq!((typed.after, typed.interface.as_deref()), (Span(1_500_000_000), Some("wan0")));
-    let typed = typist.read("udp [::1]:1 > [::2]:2 tos 0xb8 ttl 9").unwrap();
+    let typed = typist.read("udp [::1]:1 > [::2]:2 tos 0xb8 ttl 9 mark 0x7").unwrap();
+    assert_eq!(typed.mark, 7);
     let packet = Packet::parse(&typed.bytes).unwrap();
     assert_eq!((packet.ttl(), packet.tos()), (9, 0xb8));
 }
