@@ -145,3 +145,49 @@ impl List {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use stateward_conntrack::{CtState, Life, Standing, Status};
+
+    use crate::evaluate::tests::{Alone, Sharing};
+
+    const ABOVE_1: &str = "-m connlimit --connlimit-above 1 --connlimit-mask 24 -j DROP";
+
+    /// A packet that the tracker takes for none of its connections, from a port to another.
+    fn packet(port: u16, tick: u64, life: Option<Life>) -> Alone {
+        let mut packet = Alone::udp(port).at_millis(tick * 4);
+        packet.set_state(CtState::Untracked);
+        packet.set_standing(life.map(|life| Standing { status: Status::default(), life }));
+        packet
+    }
+
+    #[test]
+    fn what_is_open_counts() {
+        let mut sharing = Sharing::new(&[ABOVE_1]);
+        assert!(!sharing.is_dropped(packet(1, 10, Some(Life::Open))));
+        // The same once more is not another one.
+        assert!(!sharing.is_dropped(packet(1, 11, Some(Life::Open))));
+        assert!(sharing.is_dropped(packet(2, 12, Some(Life::Open))));
+    }
+
+    #[test]
+    fn what_is_closed_or_gone_does_not_count_from_the_next_tick_on() {
+        for life in [Some(Life::Closed), None] {
+            let mut sharing = Sharing::new(&[ABOVE_1]);
+            assert!(!sharing.is_dropped(packet(1, 10, life)));
+            assert!(sharing.is_dropped(packet(2, 10, life)), "not looked through in its own tick");
+            assert!(!sharing.is_dropped(packet(3, 11, life)));
+        }
+    }
+
+    #[test]
+    fn a_closed_connection_alone_ends_its_packet() {
+        let mut sharing = Sharing::new(&["-m connlimit --connlimit-above 100 -j ACCEPT"]);
+        assert!(!sharing.is_dropped(packet(1, 10, Some(Life::Open))));
+        let mut last = packet(1, 11, None);
+        let status = Status::ASSURED;
+        last.set_standing(Some(Standing { status, life: Life::Closed }));
+        assert!(sharing.is_dropped(last));
+    }
+}

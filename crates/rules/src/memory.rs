@@ -23,9 +23,9 @@ pub(crate) enum Own {
     /// What `statistic` chooses by.
     Chance(Chance),
     /// The connections that `connlimit` knows.
-    Connections(Counts),
+    Connections(Box<Counts>),
     /// Where `string` goes on after a byte that does not fit.
-    Borders(Vec<u8>),
+    Borders(Box<[u8]>),
 }
 
 impl Own {
@@ -38,8 +38,8 @@ impl Own {
                 Mode::Nth => Self::Counted(statistic.counted()),
                 Mode::Random => Self::Chance(Chance::of_rule(position.line.into())),
             },
-            Match::Connlimit(_) => Self::Connections(Counts::default()),
-            Match::StringMatch(string) => Self::Borders(string.borders()),
+            Match::Connlimit(_) => Self::Connections(Box::default()),
+            Match::StringMatch(string) => Self::Borders(string.borders().into()),
             _ => Self::Nothing,
         }
     }

@@ -28,6 +28,7 @@ pub(crate) struct Alone {
     passed: Vec<Step>,
     logged: Vec<String>,
     rejected: usize,
+    standing: Option<Standing>,
     shared: Rc<RefCell<Shared>>,
     connection: Option<Connection>,
     /// What the connection has counted.
@@ -57,6 +58,7 @@ impl Alone {
             logged,
             rejected: 0,
             shared: Rc::default(),
+            standing: None,
             connection: None,
             counters: None,
             announcing_helper: None,
@@ -83,6 +85,19 @@ impl Alone {
     /// The mark of its connection, and its own.
     pub(crate) fn marks(&mut self) -> (Option<u32>, &mut u32) {
         (self.connection.map(|connection| connection.mark), &mut self.mark)
+    }
+
+    pub(crate) fn at_millis(self, millis: u64) -> Self {
+        Self { now: Instant(millis * 1_000_000), ..self }
+    }
+
+    pub(crate) fn set_state(&mut self, state: CtState) {
+        self.state = Some(state);
+    }
+
+    /// How all connections stand.
+    pub(crate) fn set_standing(&mut self, standing: Option<Standing>) {
+        self.standing = standing;
     }
 
     pub(crate) fn udp(port: u16) -> Self {
@@ -235,7 +250,7 @@ impl Context for Alone {
         }
     }
     fn standing(&self, _: &Tuple) -> Option<Standing> {
-        None
+        self.standing
     }
     fn mark(&self) -> u32 {
         self.mark
