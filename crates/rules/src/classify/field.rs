@@ -1,13 +1,13 @@
 //! One field of a chain: from a packet's value to the rules that ask for it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::conditions::{Prefix, mask};
 use super::sets::{Set, Sets};
 
 /// A prefix holds the rules of the shorter ones, too, while they are no more than this.
-const HELD: usize = 256;
+const HELD: usize = 32;
 /// No node.
 const NOWHERE: u32 = u32::MAX;
 
@@ -67,37 +67,36 @@ impl Field {
 
 /// A field's prefixes with their rules, before the tree is made.
 #[derive(Debug, Default)]
-pub(super) struct Builder {
-    rules: BTreeMap<Prefix, Vec<u32>>,
-}
+pub(super) struct Builder(Vec<(Prefix, u32)>);
 
 impl Builder {
-    /// Rules come in ascending order.
     pub(super) fn add(&mut self, prefix: Prefix, rule: u32) {
-        let rules = self.rules.entry(prefix).or_default();
-        if rules.last() != Some(&rule) {
-            rules.push(rule);
-        }
+        self.0.push((prefix, rule));
     }
 
     pub(super) fn build(self) -> Field {
-        let longest = self.rules.keys().map(|prefix| prefix.length).max().unwrap_or_default();
+        let Self(mut asked) = self;
+        asked.sort_unstable();
+        asked.dedup();
+        let longest = asked.iter().map(|(prefix, _)| prefix.length).max().unwrap_or_default();
         let mut field = Field { longest, ..Field::default() };
         // What covers the next prefix, the longest last: a prefix comes before those it covers.
         let mut open: Vec<Open> = Vec::new();
-        for (prefix, mut rules) in self.rules {
+        for asked in asked.chunk_by(|(one, _), (other, _)| one == other) {
+            let Some((prefix, _)) = asked.first().copied() else { continue };
             close(&mut open, &mut field, |last| !last.covers(prefix.value));
             let node = u32::try_from(field.nodes.len()).unwrap_or(NOWHERE);
-            let mut shorter = NOWHERE;
-            if let Some(outer) = open.last() {
-                shorter = outer.node;
-                if outer.rules.len() + rules.len() <= HELD {
-                    shorter = outer.shorter;
+            let mut rules: Vec<u32> = asked.iter().map(|(_, rule)| *rule).collect();
+            let shorter = match open.last() {
+                None => NOWHERE,
+                Some(outer) if outer.rules.len() + rules.len() > HELD => outer.node,
+                Some(outer) => {
                     rules.extend(&outer.rules);
                     rules.sort_unstable();
                     rules.dedup();
+                    outer.shorter
                 }
-            }
+            };
             let set = field.sets.add(&rules);
             field.nodes.push(Node { shorter, set });
             if prefix.length == longest {
@@ -112,7 +111,7 @@ impl Builder {
     }
 }
 
-/// A prefix that covers what comes next, and all the rules that it holds.
+/// A prefix that covers what comes next, and the rules that its node holds.
 struct Open {
     prefix: Prefix,
     node: u32,
