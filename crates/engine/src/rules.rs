@@ -22,7 +22,7 @@ use stateward_rules::{
 };
 use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::edit::{Edit, Field};
-use stateward_wire::{Family, Packet};
+use stateward_wire::{Family, Packet, protocol};
 
 use crate::account::{Account, Deed, Keep, Station};
 use crate::engine::{At, Engine, Port, Verdict};
@@ -190,7 +190,7 @@ impl Engine {
         let Some(linear) = rules.of_mut(family).as_mut().filter(|linear| linear.has(table)) else {
             return Ok(());
         };
-        if table == TableName::Nat && !begins(hook, walker) {
+        if table == TableName::Nat && !begins(hook, walker, frame) {
             return Ok(());
         }
         shared.get_mut().begin(walker.now);
@@ -233,8 +233,14 @@ fn all(rules: &ValidRuleset) -> impl Iterator<Item = &RuleSpec> {
     chains.flat_map(|chain| &chain.rules)
 }
 
-/// Whether the nat table is to be asked: by the first packet of a connection, once for each end.
-fn begins(hook: Hook, walker: &mut Walker<'_>) -> bool {
+/// Whether the nat table is to be asked: by the first packet of a connection, once for each end. An
+/// ICMP error is none, even if it is the first that gets so far: the answer to a packet that a rule
+/// rejects.
+fn begins(hook: Hook, walker: &mut Walker<'_>, frame: &Frame<'_>) -> bool {
+    let is_related = walker.tracked.as_ref().is_some_and(|one| one.state == CtState::Related);
+    if is_related && is_icmp(frame) {
+        return false;
+    }
     let bound = match hook {
         Hook::Prerouting | Hook::Output => Status::DST_NAT_DONE,
         Hook::Input | Hook::Forward | Hook::Postrouting => Status::SRC_NAT_DONE,
@@ -246,6 +252,11 @@ fn begins(hook: Hook, walker: &mut Walker<'_>) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_icmp(frame: &Frame<'_>) -> bool {
+    let upper = frame.packet().ok().and_then(|packet| packet.upper());
+    upper.is_some_and(|upper| matches!(upper.protocol, protocol::ICMP | protocol::ICMPV6))
 }
 
 /// What a table's rules see and do.

@@ -267,9 +267,7 @@ impl Asks {
             }
         }
         if self.protocol != 0 {
-            let Some(of_packet) = view.protocol() else {
-                return if view.is_later_fragment() { Ok(false) } else { Err(Broken::Unmet) };
-            };
+            let of_packet = view.protocol().ok_or(Broken::Unmet)?;
             if !passes(self.protocol == of_packet, PROTOCOL) {
                 return Ok(false);
             }

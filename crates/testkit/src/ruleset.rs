@@ -81,22 +81,24 @@ fn not(random: &mut Random) -> &'static str {
 /// The user's chains of every table, each of which may lead to those after it.
 const CHAINS: [&str; 3] = ["one", "three", "two"];
 
-/// The tables that are loaded, with their hooks. All of them, always: a table that was once there
-/// leaves its chains behind in the kernel.
-const TABLES: [(&str, &[&str]); 4] = [
+/// The tables that are loaded, with their hooks. All of them but the last one always: a table that
+/// was once there leaves its chains behind in the kernel. A nat table costs a fresh one.
+const TABLES: [(&str, &[&str]); 5] = [
     ("raw", &["PREROUTING", "OUTPUT"]),
     ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
     ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
     ("security", &["INPUT", "FORWARD", "OUTPUT"]),
+    ("nat", &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"]),
 ];
 
 /// A random ruleset of a family, as text for iptables-restore.
 pub fn generate(random: &mut Random, family: Family) -> String {
     let mut lines = Vec::new();
-    for (table, hooks) in TABLES {
+    let has_nat = random.chance(20);
+    for (table, hooks) in TABLES.into_iter().filter(|(table, _)| *table != "nat" || has_nat) {
         lines.push(format!("*{table}"));
         for hook in hooks {
-            let policy = if random.chance(15) { "DROP" } else { "ACCEPT" };
+            let policy = if table != "nat" && random.chance(15) { "DROP" } else { "ACCEPT" };
             lines.push(format!(":{hook} {policy} [0:0]"));
         }
         lines.extend(CHAINS.map(|chain| format!(":{chain} - [0:0]")));

@@ -73,7 +73,7 @@ fn ct(random: &mut Random, place: &Place) -> Option<String> {
         0 => "-j CT --notrack".to_owned(),
         1 => "-j CT".to_owned(),
         2 => format!("-j CT --ctevents {events}"),
-        3 => format!("-j CT --{} mark", random.pick(["zone", "zone-orig", "zone-reply"])),
+        3 => "-j CT --zone mark".to_owned(),
         _ => {
             let option = random.pick(["zone", "zone-orig", "zone-reply"]);
             format!("-j CT --{option} {}", random.below(3))
@@ -81,8 +81,9 @@ fn ct(random: &mut Random, place: &Place) -> Option<String> {
     })
 }
 
-fn drop(_: &mut Random, _: &Place) -> Option<String> {
-    Some("-j DROP".to_owned())
+/// iptables does not take it in the nat table.
+fn drop(_: &mut Random, place: &Place) -> Option<String> {
+    (place.table != "nat").then(|| "-j DROP".to_owned())
 }
 
 fn dscp(random: &mut Random, place: &Place) -> Option<String> {
