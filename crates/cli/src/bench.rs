@@ -310,7 +310,12 @@ impl Worker {
         let Worker { engine, batch, burst, now, .. } = self;
         let (buffers, outcomes) = batch.buffers();
         let mut arrivals: Vec<Arrival<'_>> = buffers
-            .map(|bytes| Arrival { port: Port::Interface(InterfaceId(0)), bytes, now: *now })
+            .map(|bytes| Arrival {
+                port: Port::Interface(InterfaceId(0)),
+                bytes,
+                now: *now,
+                link: None,
+            })
             .collect();
         let began = Clock::now();
         let mut done = 0;

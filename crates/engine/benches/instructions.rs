@@ -41,7 +41,7 @@ struct Work {
 impl Work {
     fn new(engine: Engine, state: CtState, packet: impl Fn(u16) -> Vec<u8>) -> Work {
         let now = START + Span::secs(10);
-        let arrival = |n| Arrival { port: PORT, bytes: packet(n).leak(), now };
+        let arrival = |n| Arrival { port: PORT, bytes: packet(n).leak(), now, link: None };
         Work { engine, arrivals: (0..PACKETS).map(arrival).collect(), state }
     }
 }

@@ -10,6 +10,7 @@ use stateward_rules::Shared;
 use stateward_wire::{Malformed, Packet};
 
 use crate::defrag::{self, Defrag, Limits};
+use crate::link::LinkHeader;
 use crate::route::{InterfaceId, Network, RoutingDrop};
 use crate::rules::{Notes, Rules};
 use crate::walk::Prepared;
@@ -41,6 +42,8 @@ pub struct Arrival<'a> {
     pub bytes: &'a mut [u8],
     /// When.
     pub now: Instant,
+    /// What the link told of it, if it has such a header.
+    pub link: Option<&'a LinkHeader>,
 }
 
 /// What becomes of a packet.

@@ -8,6 +8,7 @@
 use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Flow, Tracked, Unfinished};
+use stateward_rules::matches::pkttype::To;
 use stateward_rules::targets::reject::{Answer, Reject};
 use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::compose::{self, Icmp};
@@ -87,6 +88,10 @@ impl Engine {
         // Of four kinds of options that must be known, one is answered even where many received it.
         let many = packet.destination().is_multicast() && (error.kind, error.code) != (4, 2);
         if many || self.network.is_broadcast(packet.destination()) || !may_be_told(packet) {
+            return;
+        }
+        // Nor is what the link sent to many.
+        if walker.link.is_some_and(|link| link.to != To::Us) {
             return;
         }
         let to = packet.source();

@@ -15,6 +15,7 @@ pub mod account;
 pub mod defrag;
 mod engine;
 mod host;
+mod link;
 mod options;
 mod pieces;
 mod room;
@@ -26,6 +27,7 @@ mod walk;
 pub use engine::{
     Arrival, At, BURST, By, Config, Connection, Emitted, Engine, From, Outcome, Port, Verdict, Why,
 };
+pub use link::LinkHeader;
 pub use route::InterfaceId;
 
 /// The examples of the README, held to compile and to be true.

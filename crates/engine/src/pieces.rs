@@ -9,6 +9,7 @@ use stateward_wire::{Family, Packet};
 use crate::defrag::{self, Cut, Expired, Origins, Place, Reassembled, Side, cut};
 use crate::engine::{At, By, Emitted, Engine, Outcome, Port, Verdict, Why};
 use crate::host::Error;
+use crate::link::LinkHeader;
 use crate::room::ROOM;
 use crate::route::InterfaceId;
 use crate::walk::{Ended, Frame, Walker};
@@ -21,6 +22,7 @@ impl Engine {
         packet: &Packet<'_>,
         port: Port,
         now: Instant,
+        link: Option<&LinkHeader>,
     ) -> Option<Outcome> {
         self.handle_timeout(now);
         let now = self.tracker.now();
@@ -45,18 +47,25 @@ impl Engine {
             defrag::Outcome::Dropped(reason) => {
                 Some(ended(Verdict::Drop(At::Defrag), Some(Why::Defrag(reason))))
             }
-            defrag::Outcome::Complete(whole) => Some(self.walk_whole(whole, port, now)),
+            defrag::Outcome::Complete(whole) => Some(self.walk_whole(whole, port, now, link)),
         }
     }
 
-    fn walk_whole(&mut self, whole: Reassembled, port: Port, now: Instant) -> Outcome {
+    /// The link's header is that of the last piece.
+    fn walk_whole(
+        &mut self,
+        whole: Reassembled,
+        port: Port,
+        now: Instant,
+        link: Option<&LinkHeader>,
+    ) -> Outcome {
         let Reassembled { mut bytes, mut origins, incomplete } = whole;
         let packet = match Packet::parse_trusted(&bytes) {
             Ok(packet) => packet,
             Err(malformed) => return Outcome::malformed(malformed, bytes.len()),
         };
         let largest_piece = Some(origins.largest());
-        let mut walker = Walker { largest_piece, incomplete, ..Walker::new(now, port) };
+        let mut walker = Walker { largest_piece, incomplete, link, ..Walker::new(now, port) };
         let (layout, came) = (packet.layout(), packet.length());
         if self.rules.lengthen(layout.family()) {
             bytes.resize(bytes.len() + ROOM, 0);

@@ -32,7 +32,8 @@ impl Engine {
         arrival: &mut Arrival<'_>,
         from: From,
     ) -> Outcome {
-        let mut stead = Arrival { bytes: &mut copy, ..*arrival };
+        let mut stead =
+            Arrival { bytes: &mut copy, port: arrival.port, now: arrival.now, link: arrival.link };
         let mut outcome = self.walk(&mut stead, from, None);
         let packet = copy.get(..outcome.length).unwrap_or(&copy);
         if let Some(place) = arrival.bytes.get_mut(..packet.len()) {

@@ -140,11 +140,13 @@ pub enum RoutingDrop {
     },
     /// Options that prescribe the way.
     SourceRoute,
+    /// The link sent it to many stations, and none of them shall forward it.
+    NotAddressed,
 }
 
 impl RoutingDrop {
     /// Every code.
-    pub const CODES: [&'static str; 14] = [
+    pub const CODES: [&'static str; 15] = [
         "martian_source",
         "martian_destination",
         "reverse_path",
@@ -159,6 +161,7 @@ impl RoutingDrop {
         "link_local_source",
         "bad_options",
         "source_route",
+        "not_addressed",
     ];
 
     /// The stable word of the reason.
@@ -178,6 +181,7 @@ impl RoutingDrop {
             RoutingDrop::LinkLocalSource => "link_local_source",
             RoutingDrop::Options { .. } => "bad_options",
             RoutingDrop::SourceRoute => "source_route",
+            RoutingDrop::NotAddressed => "not_addressed",
         }
     }
 }
@@ -216,6 +220,9 @@ impl fmt::Display for RoutingDrop {
                 f.write_str("the IP options cannot be followed")
             }
             RoutingDrop::SourceRoute => f.write_str("source routes are not followed"),
+            RoutingDrop::NotAddressed => {
+                f.write_str("sent to many stations of the link, of which none may forward it")
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use stateward_conntrack::{
     Tuple, Unfinished, Zone,
 };
 use stateward_rules::matches::Match;
+use stateward_rules::matches::pkttype::To;
 use stateward_rules::targets::Extension;
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::tried::Tried;
@@ -26,6 +27,7 @@ use stateward_wire::{Family, Packet, protocol};
 
 use crate::account::{Account, Deed, Keep, Station};
 use crate::engine::{At, Engine, Port, Verdict};
+use crate::link::LinkHeader;
 use crate::route::Network;
 use crate::walk::{Ended, Frame, Walker};
 
@@ -274,6 +276,9 @@ struct Around<'a, 'f, 'w> {
 /// What comes back to this host came in by this.
 const LOOPBACK: &str = "lo";
 
+/// The Ethernet header that it puts before packets.
+const LOOPBACK_V4: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x00];
+const LOOPBACK_V6: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd];
 /// What the interface that leads back to this host carries.
 const LOOPBACK_MTU: u32 = 65_536;
 
@@ -368,7 +373,23 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn link_header(&self) -> Option<&[u8; 14]> {
-        None
+        match (self.walker.port, self.hook, self.frame.layout.family()) {
+            (Port::Interface(_), ..) => self.walker.link.map(|link| &link.bytes),
+            (Port::Local, Hook::Prerouting | Hook::Input, Family::V4) => Some(&LOOPBACK_V4),
+            (Port::Local, Hook::Prerouting | Hook::Input, Family::V6) => Some(&LOOPBACK_V6),
+            (Port::Local, ..) => None,
+        }
+    }
+
+    fn station(&self) -> Option<[u8; 6]> {
+        match self.walker.port {
+            Port::Interface(_) => self.walker.link.map(LinkHeader::source),
+            Port::Local => None,
+        }
+    }
+
+    fn sent_to(&self) -> To {
+        self.walker.link.map_or(To::Us, |link| link.to)
     }
 
     fn now(&self) -> Instant {

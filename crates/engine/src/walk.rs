@@ -10,12 +10,14 @@
 use stateward_conntrack::{
     Approach, CtState, Direction, Flow, Hook as TrackHook, Instant, PerDir, Template, Tracked, Zone,
 };
+use stateward_rules::matches::pkttype::To;
 use stateward_rules::{Hook, TableName, Tracking, ZoneOf};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
 use crate::account::{self, Classified, Station};
 use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdict, Why, parse};
+use crate::link::LinkHeader;
 use crate::options;
 use crate::route::{Decision, InterfaceId, Routing, RoutingDrop};
 
@@ -80,6 +82,8 @@ pub(crate) struct Walker<'a> {
     pub(crate) approach: Option<&'a Approach>,
     pub(crate) now: Instant,
     pub(crate) port: Port,
+    /// What the link told of it.
+    pub(crate) link: Option<&'a LinkHeader>,
     /// Length of the largest fragment or segment, if it was put together.
     pub(crate) largest_piece: Option<usize>,
     /// Bytes are missing in its middle: no checksum can be judged.
@@ -109,6 +113,7 @@ impl Walker<'_> {
             approach: None,
             now,
             port,
+            link: None,
             largest_piece: None,
             incomplete: false,
             egress: None,
@@ -207,12 +212,14 @@ impl Engine {
             return self.turn_away(arrival, &packet, reason);
         }
         if packet.is_fragment()
-            && let Some(outcome) = self.walk_fragment(&packet, arrival.port, arrival.now)
+            && let Some(outcome) =
+                self.walk_fragment(&packet, arrival.port, arrival.now, arrival.link)
         {
             return outcome;
         }
         let mut walker = Walker::new(arrival.now, arrival.port);
         walker.mark = self.arrival_mark;
+        walker.link = arrival.link;
         walker.approach = prepared.map(|known| &known.approach);
         if from == From::Capture {
             walker.largest_piece = self.network.pieces_of_superpacket(&packet, arrival.port);
@@ -242,7 +249,7 @@ impl Engine {
         let mut frame = Frame { bytes: &mut *arrival.bytes, layout };
         if let Ok(packet) = frame.packet()
             && packet.is_fragment()
-            && let Some(outcome) = self.walk_fragment(&packet, port, now)
+            && let Some(outcome) = self.walk_fragment(&packet, port, now, None)
         {
             return outcome;
         }
@@ -333,6 +340,10 @@ impl Engine {
         let packet = frame.packet()?;
         match self.network.input(&packet, ingress) {
             Decision::Input => Ok(Way::Input),
+            Decision::Forward(_) if walker.link.is_some_and(|link| link.to != To::Us) => {
+                let reason = RoutingDrop::NotAddressed;
+                Err(walker.drop(At::Routing, Why::Routing(reason)))
+            }
             Decision::Forward(egress) => {
                 let largest = walker.largest_piece;
                 if let Err(reason) = self.network.may_forward(&packet, ingress, egress, largest) {

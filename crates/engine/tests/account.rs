@@ -50,7 +50,7 @@ fn syn(engine: &mut Engine) -> Vec<Station> {
         payload: &[],
     });
     let port = Port::Interface(InterfaceId(0));
-    let mut arrival = Arrival { port, bytes: &mut bytes, now: Instant::from_secs(1) };
+    let mut arrival = Arrival { port, bytes: &mut bytes, now: Instant::from_secs(1), link: None };
     engine.process(&mut arrival, From::Wire);
     engine.notes().account.stations().to_vec()
 }

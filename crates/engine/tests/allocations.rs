@@ -55,7 +55,7 @@ fn bursts_allocate_nothing() {
     let mut packets = both_ways();
     let now = START + Span::secs(10);
     let mut arrivals: Vec<Arrival<'_>> =
-        packets.iter_mut().map(|bytes| Arrival { port: PORT, bytes, now }).collect();
+        packets.iter_mut().map(|bytes| Arrival { port: PORT, bytes, now, link: None }).collect();
     let counted = allocations(|| {
         for burst in arrivals.chunks_mut(32) {
             engine.process_burst(burst, From::Wire, |_, _, outcome| {

@@ -211,7 +211,7 @@ fn run(steps: &[Step], sizes: &[usize]) -> Seen {
                 (true, _) => Port::Local,
                 (false, reply) => Port::Interface(InterfaceId(u16::from(reply))),
             };
-            Arrival { port, bytes, now: Instant(now as u64 * 1_000_000) }
+            Arrival { port, bytes, now: Instant(now as u64 * 1_000_000), link: None }
         })
         .collect();
     let (mut outcomes, mut events, mut emitted) = (Vec::new(), Vec::new(), Vec::new());

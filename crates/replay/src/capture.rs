@@ -33,6 +33,8 @@ mod tests;
 
 use std::io::Read;
 
+use stateward_engine::LinkHeader;
+
 pub use self::error::{CaptureError, CaptureErrorKind};
 use self::frame::Frame;
 use self::interface::Interfaces;
@@ -59,6 +61,8 @@ pub struct Captured<'a> {
     pub interface: InterfaceRef,
     /// Which way it went, where the capture says so.
     pub direction: Option<Direction>,
+    /// Its Ethernet header, if it had one. What the capture does not tell of it is zeroes.
+    pub link: Option<LinkHeader>,
     /// What was captured of the IP packet, from its first byte; padding of the link may follow.
     pub bytes: &'a [u8],
     /// Bytes the frame had on the wire behind the link header; at least `bytes.len()`.
@@ -122,6 +126,7 @@ struct Current {
     time: u64,
     interface: InterfaceRef,
     direction: Option<Direction>,
+    link: Option<LinkHeader>,
     start: usize,
     end: usize,
     original: u32,
@@ -211,6 +216,7 @@ impl Capture {
             time: current.time,
             interface: current.interface,
             direction: current.direction,
+            link: current.link,
             bytes,
             original_length: current.original,
             cut: current.is_cut(),
@@ -262,6 +268,7 @@ impl Capture {
                 None => declared,
             },
             direction: frame.direction.or(payload.direction),
+            link: payload.link,
             start: frame.start + payload.start,
             end: frame.start + payload.end,
             original: payload.original,
@@ -294,6 +301,7 @@ impl Current {
         time: 0,
         interface: InterfaceRef(0),
         direction: None,
+        link: None,
         start: 0,
         end: 0,
         original: 0,

@@ -289,6 +289,7 @@ mod tests {
             time: 0,
             interface: InterfaceRef(0),
             direction: case.direction,
+            link: None,
             bytes: &bytes,
             original_length: 32,
             cut: false,

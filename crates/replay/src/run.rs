@@ -21,7 +21,8 @@ use stateward_conntrack::{ConnId, Event, EventKind, Instant, Record, Subject};
 use stateward_engine::account::Keep;
 use stateward_engine::rules::{Notes, Passed};
 use stateward_engine::{
-    Arrival, BURST, By, Emitted, Engine, From as Origin, InterfaceId, Outcome, Port, Verdict,
+    Arrival, BURST, By, Emitted, Engine, From as Origin, InterfaceId, LinkHeader, Outcome, Port,
+    Verdict,
 };
 
 use stateward_rules::StepName;
@@ -218,7 +219,7 @@ struct Core {
     numbering: Numbering,
     bytes: Vec<u8>,
     /// Length, entry and time of the packets whose bytes follow each other.
-    burst: Vec<(usize, Entry, Instant)>,
+    burst: Vec<(usize, Entry, Instant, Option<LinkHeader>)>,
     emitted: Vec<Emitted>,
     events: Vec<Event>,
     told: Vec<Told>,
@@ -275,11 +276,11 @@ impl Replay {
         let Core { engine, bytes, burst, emitted, events, .. } = core;
         let mut arrivals = Vec::with_capacity(burst.len());
         let mut rest = bytes.as_mut_slice();
-        for &(length, entry, now) in burst.iter() {
-            let split = std::mem::take(&mut rest).split_at_mut_checked(length);
+        for (length, entry, now, link) in burst.iter() {
+            let split = std::mem::take(&mut rest).split_at_mut_checked(*length);
             let Some((bytes, behind)) = split else { break };
             rest = behind;
-            arrivals.push(Arrival { port: entry.port, bytes, now });
+            arrivals.push(Arrival { port: entry.port, bytes, now: *now, link: link.as_ref() });
         }
         let mut last = None;
         engine.process_burst(&mut arrivals, Origin::Capture, |engine, _, outcome| {
@@ -292,7 +293,7 @@ impl Replay {
             }
             last = Some(outcome);
         });
-        if let (Some(outcome), Some(arrival), Some((_, entry, now))) =
+        if let (Some(outcome), Some(arrival), Some((_, entry, now, _))) =
             (last, arrivals.last(), burst.last())
         {
             let own = left(&outcome).map(|dev| (dev, without_padding(arrival.bytes, &outcome)));
@@ -323,7 +324,7 @@ impl Replay {
             }
             let Arriving { captured, entry, now, .. } = arriving;
             core.bytes.extend_from_slice(captured.bytes);
-            core.burst.push((captured.bytes.len(), entry, now));
+            core.burst.push((captured.bytes.len(), entry, now, captured.link));
             if gate.sights {
                 break;
             }
@@ -473,8 +474,10 @@ impl Core {
     fn walk(&mut self, arriving: &Arriving<'_>) -> Outcome {
         self.bytes.clear();
         self.bytes.extend_from_slice(arriving.captured.bytes);
-        let (port, now) = (arriving.entry.port, arriving.now);
-        self.engine.process(&mut Arrival { port, bytes: &mut self.bytes, now }, Origin::Capture)
+        let (port, now, link) =
+            (arriving.entry.port, arriving.now, arriving.captured.link.as_ref());
+        let mut arrival = Arrival { port, bytes: &mut self.bytes, now, link };
+        self.engine.process(&mut arrival, Origin::Capture)
     }
 
     /// The number of a packet's connection.

@@ -14,6 +14,7 @@ use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
 use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
 
+use crate::matches::pkttype::To;
 use crate::ruleset::TableName;
 use crate::shared::Shared;
 use crate::targets::reject::Reject;
@@ -46,6 +47,12 @@ pub trait Context {
 
     /// The Ethernet header it came in with, if it had one.
     fn link_header(&self) -> Option<&[u8; 14]>;
+
+    /// The Ethernet station it came from; `None` if that is no link of stations.
+    fn station(&self) -> Option<[u8; 6]>;
+
+    /// To whom the link sent it; what this host sends is to itself.
+    fn sent_to(&self) -> To;
 
     /// When.
     fn now(&self) -> Instant;

@@ -86,7 +86,8 @@ fn shown(dev: &str, bytes: &[u8]) -> String {
 fn ours(engine: &mut Engine, mut bytes: Vec<u8>) -> Vec<String> {
     let port = Port::Interface(LAN);
     let now = Instant::from_secs(1);
-    let outcome = engine.process(&mut Arrival { port, bytes: &mut bytes, now }, From::Wire);
+    let outcome =
+        engine.process(&mut Arrival { port, bytes: &mut bytes, now, link: None }, From::Wire);
     let mut emitted = Vec::new();
     engine.take_emitted(&mut emitted);
     let name = |id: Option<InterfaceId>| if id == Some(LAN) { "lan0" } else { "wan0" };

@@ -109,7 +109,8 @@ fn ours(way: &Way) -> Vec<(bool, String)> {
     let mut engine = Engine::new(Config { network, ..Config::default() });
     let fate = |(from, mut bytes): (kernel::Port, Vec<u8>)| {
         let port = Port::Interface(InterfaceId(u16::from(from == kernel::Port::Wan)));
-        let mut arrival = Arrival { port, bytes: &mut bytes, now: Instant::from_secs(1) };
+        let mut arrival =
+            Arrival { port, bytes: &mut bytes, now: Instant::from_secs(1), link: None };
         let outcome = engine.process(&mut arrival, From::Wire);
         let why = outcome.why.map(|why| why.code().to_owned()).unwrap_or_default();
         (outcome.verdict != Verdict::Drop(At::Routing), why)

@@ -50,7 +50,7 @@ pub extern "C" fn drive_with(seed: u64, packet: u64) -> u64 {
     let mut engine = Engine::new(config);
     let mut bytes = compose::udp(end(LEFT[0], 1), end(RIGHT[0], 2), &packet.to_be_bytes());
     let now = Instant(packet);
-    let mut arrival = Arrival { port: Port::Local, bytes: &mut bytes, now };
+    let mut arrival = Arrival { port: Port::Local, bytes: &mut bytes, now, link: None };
     let outcome = engine.process(&mut arrival, From::Wire);
     format!("{outcome:?}").len() as u64
 }
@@ -266,7 +266,7 @@ impl Drive {
             .collect();
         let now = self.now;
         let mut arrivals: Vec<Arrival<'_>> =
-            packets.iter_mut().map(|bytes| Arrival { port: LAN, bytes, now }).collect();
+            packets.iter_mut().map(|bytes| Arrival { port: LAN, bytes, now, link: None }).collect();
         let mut outcomes = Vec::new();
         self.engine.process_burst(&mut arrivals, From::Capture, |_, _, outcome| {
             outcomes.push(outcome);
@@ -289,7 +289,7 @@ impl Drive {
 
     fn send(&mut self, port: Port, mut bytes: Vec<u8>) {
         self.now.0 += 1_000;
-        let mut arrival = Arrival { port, bytes: &mut bytes, now: self.now };
+        let mut arrival = Arrival { port, bytes: &mut bytes, now: self.now, link: None };
         let outcome = self.engine.process(&mut arrival, From::Wire);
         self.outcome(outcome);
         self.drain();

@@ -169,7 +169,7 @@ impl Subject {
             let bytes = buffers.iter_mut().take(packets.len());
             let port = Port::Interface(InterfaceId(0));
             let mut arrivals: Vec<_> =
-                bytes.map(|bytes| Arrival { port, bytes, now: *now }).collect();
+                bytes.map(|bytes| Arrival { port, bytes, now: *now, link: None }).collect();
             let began = Clock::now();
             for arrivals in arrivals.chunks_mut(burst) {
                 engine.process_burst(arrivals, From::Wire, |_, _, _| {});

@@ -151,7 +151,7 @@ pub fn establish(engine: &mut Engine, kind: Kind, count: u16, now: Instant) {
 }
 
 pub fn send(engine: &mut Engine, bytes: &mut [u8], now: Instant) -> Outcome {
-    let mut arrival = Arrival { port: PORT, bytes, now };
+    let mut arrival = Arrival { port: PORT, bytes, now, link: None };
     engine.process(&mut arrival, From::Wire)
 }
 

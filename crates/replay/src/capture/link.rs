@@ -9,6 +9,9 @@
 //! header begins with. Ethernet's padding stays on; the IP parser trims it, because a length of
 //! zero in an IP header may be a superpacket, whose length only the frame knows.
 
+use stateward_engine::LinkHeader;
+use stateward_rules::matches::pkttype::To;
+
 use super::Direction;
 use super::order::Order;
 
@@ -60,6 +63,8 @@ pub(super) struct Payload {
     pub(super) direction: Option<Direction>,
     /// The interface's number on the machine that captured.
     pub(super) index: Option<u32>,
+    /// The Ethernet header, as far as it is there.
+    pub(super) link: Option<LinkHeader>,
 }
 
 /// Why a frame is not handed out.
@@ -108,6 +113,7 @@ pub(super) fn strip(
         original: on_the_wire.max(u32::try_from(captured).unwrap_or(u32::MAX)),
         direction: header.direction,
         index: header.index,
+        link: header.link,
     })
 }
 
@@ -119,11 +125,12 @@ struct Header {
     version: Result<Option<u8>, Skip>,
     direction: Option<Direction>,
     index: Option<u32>,
+    link: Option<LinkHeader>,
 }
 
 impl Header {
     const fn ending(end: usize) -> Self {
-        Self { end, version: Err(Skip::Other), direction: None, index: None }
+        Self { end, version: Err(Skip::Other), direction: None, index: None, link: None }
     }
 
     /// A header whose EtherType was read from the two bytes in front of `end`; VLAN tags are walked
@@ -141,6 +148,32 @@ impl Header {
         };
         Some(Self { version, ..Self::ending(end) })
     }
+
+    /// As a cooked frame of an Ethernet tells it: the source, and of the destination only what kind
+    /// it was. One for this host, or for some group, is told as zeroes.
+    fn cooked_from(self, hardware: u16, kind: u16, source: Option<&[u8; 6]>) -> Self {
+        const ARPHRD_ETHER: u16 = 1;
+        let Some(source) = source.filter(|_| hardware == ARPHRD_ETHER) else { return self };
+        let (destination, to) = match kind {
+            1 => ([0xff; 6], To::Broadcast),
+            2 => ([0; 6], To::Multicast),
+            _ => ([0; 6], To::Us),
+        };
+        let header = self.between(destination, *source);
+        Self { link: header.link.map(|link| LinkHeader { to, ..link }), ..header }
+    }
+
+    /// With an Ethernet header between these stations.
+    fn between(self, destination: [u8; 6], source: [u8; 6]) -> Self {
+        let ethertype = match self.version {
+            Ok(Some(6)) => ETHERTYPE_IPV6,
+            _ => ETHERTYPE_IPV4,
+        };
+        let mut bytes = [0; 14];
+        let fields = destination.into_iter().chain(source).chain(ethertype.to_be_bytes());
+        bytes.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
+        Self { link: Some(LinkHeader::new(bytes)), ..self }
+    }
 }
 
 /// The kernel hands a frame to IPv4 or IPv6 by its link header, and that one drops it if the
@@ -152,7 +185,9 @@ fn agree(announced: Option<u8>, packet: &[u8]) -> Result<(), Skip> {
 }
 
 fn ethernet(frame: &[u8]) -> Option<Header> {
-    Header::typed(frame, Order::Big.u16(frame, 12)?, 14)
+    let header = Header::typed(frame, Order::Big.u16(frame, 12)?, 14)?;
+    let (destination, rest) = frame.split_first_chunk()?;
+    Some(header.between(*destination, *rest.first_chunk()?))
 }
 
 fn loopback(frame: &[u8]) -> Option<Header> {
@@ -172,7 +207,8 @@ fn sll(frame: &[u8]) -> Option<Header> {
     let kind = Order::Big.u16(frame, 0)?;
     let hardware = Order::Big.u16(frame, 2)?;
     let header = cooked(frame, hardware, Order::Big.u16(frame, 14)?, 16)?;
-    Some(Header { direction: direction(kind), ..header })
+    let source = frame.get(6..).and_then(|rest| rest.first_chunk());
+    Some(Header { direction: direction(kind), ..header.cooked_from(hardware, kind, source) })
 }
 
 fn sll2(frame: &[u8]) -> Option<Header> {
@@ -181,6 +217,8 @@ fn sll2(frame: &[u8]) -> Option<Header> {
     let kind = u16::from(*frame.get(10)?);
     frame.get(19)?;
     let header = cooked(frame, hardware, Order::Big.u16(frame, 0)?, 20)?;
+    let source = frame.get(12..).and_then(|rest| rest.first_chunk());
+    let header = header.cooked_from(hardware, kind, source);
     Some(Header { direction: direction(kind), index: Some(index), ..header })
 }
 
@@ -233,6 +271,7 @@ fn nflog(frame: &[u8], order: Order) -> Result<Payload, Skip> {
                     original: u32::try_from(original).unwrap_or(u32::MAX),
                     direction: came.map(|_| Direction::In).or(goes.map(|_| Direction::Out)),
                     index: came.or(goes),
+                    link: None,
                 });
             }
             _ => {}

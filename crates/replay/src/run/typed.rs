@@ -90,6 +90,7 @@ impl Replay {
             time,
             interface,
             direction: direction.map(|_| Direction::In),
+            link: None,
             bytes: &packet.bytes,
             original_length: u32::try_from(packet.bytes.len()).unwrap_or(u32::MAX),
             cut: false,

@@ -12,6 +12,7 @@ use stateward_wire::{Family, Packet, TcpFlags, compose};
 
 use super::*;
 use crate::context::{Connection, Tracking};
+use crate::matches::pkttype::To;
 use crate::restore::{RestoreOptions, restore};
 use crate::shared::Shared;
 use crate::targets::reject::Reject;
@@ -37,6 +38,8 @@ pub(crate) struct Alone {
     pub(crate) announcing_helper: Option<&'static str>,
     /// How much of it was needed in one piece.
     pub(crate) gathered: usize,
+    /// To whom the link sent it.
+    pub(crate) sent_to: To,
     /// How the tracker shall see it.
     pub(crate) tracking: Option<Tracking>,
     /// What its ways take.
@@ -63,6 +66,7 @@ impl Alone {
             counters: None,
             announcing_helper: None,
             gathered: 0,
+            sent_to: To::Us,
             tracking: None,
             path_mtu: Some(1500),
         }
@@ -228,6 +232,13 @@ impl Context for Alone {
     }
     fn link_header(&self) -> Option<&[u8; 14]> {
         self.link_header.as_ref()
+    }
+    fn station(&self) -> Option<[u8; 6]> {
+        let [_, _, _, _, _, _, source @ .., _, _] = self.link_header?;
+        Some(source)
+    }
+    fn sent_to(&self) -> To {
+        self.sent_to
     }
     fn now(&self) -> Instant {
         self.now

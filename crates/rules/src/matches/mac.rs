@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::rule::Test;
 use crate::ruleset::Hook;
@@ -58,4 +60,26 @@ pub(crate) fn parse(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(bytes)
 }
 
-impl Matching for Mac {}
+impl Matching for Mac {
+    /// A packet that did not come from a station passes neither way.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let station = view.context.station();
+        Ok(station.is_some_and(|station| self.source.passes(station == self.source.value)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::evaluate::tests::{Alone, met};
+
+    #[test]
+    fn the_station_it_came_from() {
+        let mut packet = Alone::udp(53);
+        assert_eq!(met("-m mac --mac-source 02:00:00:00:00:01", &mut packet), Some(false));
+        assert_eq!(met("-m mac ! --mac-source 02:00:00:00:00:01", &mut packet), Some(false));
+        packet.set_link_header([9, 9, 9, 9, 9, 9, 2, 0, 0, 0, 0, 1, 8, 0]);
+        assert_eq!(met("-m mac --mac-source 02:00:00:00:00:01", &mut packet), Some(true));
+        assert_eq!(met("-m mac ! --mac-source 02:00:00:00:00:01", &mut packet), Some(false));
+        assert_eq!(met("-m mac ! --mac-source 02:00:00:00:00:02", &mut packet), Some(true));
+    }
+}

@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::rule::Test;
 use crate::save::Save;
@@ -71,4 +73,24 @@ const NAMES: [(&str, To); 7] = [
     ("host", To::Us),
 ];
 
-impl Matching for Pkttype {}
+impl Matching for Pkttype {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        Ok(self.to.passes(view.context.sent_to() == self.to.value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::To;
+    use crate::evaluate::tests::{Alone, met};
+
+    #[test]
+    fn to_whom_the_frame_was() {
+        let mut packet = Alone::udp(53);
+        assert_eq!(met("-m pkttype --pkt-type unicast", &mut packet), Some(true));
+        packet.sent_to = To::Broadcast;
+        assert_eq!(met("-m pkttype --pkt-type unicast", &mut packet), Some(false));
+        assert_eq!(met("-m pkttype --pkt-type broadcast", &mut packet), Some(true));
+        assert_eq!(met("-m pkttype ! --pkt-type multicast", &mut packet), Some(true));
+    }
+}

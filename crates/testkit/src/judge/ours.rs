@@ -94,7 +94,8 @@ impl Side<'_> {
         let expired = ended.iter().filter_map(|event| event_told(event, numbers)).collect();
         let cell = Cell::of(&step.bytes, &self.known, engine.tracker());
         let mut bytes = step.bytes.clone();
-        let outcome = engine.process(&mut Arrival { port, bytes: &mut bytes, now }, From::Wire);
+        let outcome =
+            engine.process(&mut Arrival { port, bytes: &mut bytes, now, link: None }, From::Wire);
         let tracker = engine.tracker();
         self.coverage.note(&step.bytes, cell, &mut self.known, (&outcome, tracker));
         let is_told = tells_reason_of(tracker.sysctls().log_invalid, &step.bytes);

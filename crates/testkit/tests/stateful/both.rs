@@ -180,7 +180,7 @@ fn ours(engine: &mut Engine, from: kernel::Port, bytes: &[u8], at: Duration) -> 
     };
     let now = Instant(at.as_nanos() as u64);
     let mut bytes = bytes.to_vec();
-    engine.process(&mut Arrival { port, bytes: &mut bytes, now }, From::Wire);
+    engine.process(&mut Arrival { port, bytes: &mut bytes, now, link: None }, From::Wire);
     engine.take_emitted(&mut Vec::new());
     engine.take_events(&mut Vec::new());
     let path = engine.notes().path.iter().filter_map(|passed| engine.name(*passed));

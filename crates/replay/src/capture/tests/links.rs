@@ -1,5 +1,7 @@
 //! The link types.
 
+use stateward_rules::matches::pkttype::To;
+
 use crate::capture::{Counters, Direction, InterfaceRef};
 use crate::craft::{Endian, PcapFile, ethernet, framed, ipv4, ipv6, open, read};
 
@@ -213,4 +215,28 @@ fn another_link_type_is_an_error_that_names_it() {
         sentence.starts_with("test.pcap: packet 1 at byte 24: link type 105 is not one"),
         "{sentence}"
     );
+}
+
+#[test]
+fn the_ethernet_header_is_handed_on_without_its_tags() {
+    let link = |link: u32, frame: &[u8]| {
+        let file = PcapFile::new(Endian::Little, link).frame((1, 0), frame);
+        let mut capture = open(&file.bytes).unwrap();
+        assert!(capture.advance().unwrap());
+        capture.packet().link.map(|link| (link.bytes, link.to))
+    };
+    let (four, six) = (ipv4(1), ipv6(1));
+    let plain = ethernet(0x0800);
+    let header: [u8; 14] = plain[..].try_into().unwrap();
+    assert_eq!(link(1, &framed(&plain, &four)).unwrap().0, header);
+    let tagged = [&ethernet(0x8100)[..], &[0, 7, 0x86, 0xdd]].concat();
+    let expected = [&header[..12], &[0x86, 0xdd]].concat();
+    assert_eq!(link(1, &framed(&tagged, &six)).unwrap().0[..], expected);
+    // Cooked: the source, and to whom it was.
+    let cooked = [0, 1, 0, 1, 0, 6, 2, 0, 0, 0, 0, 5, 0, 0, 8, 0];
+    let (bytes, to) = link(113, &framed(&cooked, &four)).unwrap();
+    assert_eq!((&bytes[6..12], to), (&[2, 0, 0, 0, 0, 5][..], To::Broadcast));
+    let not_ethernet = [0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 0];
+    assert_eq!(link(113, &framed(&not_ethernet, &four)), None);
+    assert_eq!(link(101, &four), None);
 }
