@@ -56,7 +56,7 @@ fn send(to: &str, port: Port, link: Option<&LinkHeader>) -> (Verdict, Vec<u64>, 
     let outcome = engine.process(&mut arrival, From::Wire);
     let saved = engine.rules(Family::V4).unwrap().counted().save(ShowCounters::Yes);
     let met = saved.lines().filter(|line| line.contains("-A INPUT"));
-    let met = met.zip(1..).filter(|(line, _)| line.starts_with("[1:")).map(|(_, number)| number);
+    let met = met.zip(1..).filter(|(line, _)| !line.starts_with("[0:")).map(|(_, number)| number);
     let logged = engine.notes().log.first().map_or(String::new(), |line| line.text.clone());
     let logged = logged.split(" SRC=").next().unwrap().to_owned();
     (outcome.verdict, met.collect(), logged)
