@@ -35,6 +35,7 @@ fn every_reason_is_among_the_codes() {
         RoutingDrop::LinkLocalSource,
         options,
         RoutingDrop::SourceRoute,
+        RoutingDrop::NotAddressed,
     ];
     assert_eq!(all.map(|reason| reason.code()), RoutingDrop::CODES);
 }
