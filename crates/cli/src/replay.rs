@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use stateward_conntrack::text::{DumpLine, ExpectLine, ExpectProcLine, Output, ProcLine};
 use stateward_replay::capture::Capture;
-use stateward_replay::explain::{Detail, Explaining, Explanations, Others};
+use stateward_replay::explain::{Detail, Explaining, Explanations, Numbers, Others};
 use stateward_replay::leaving::Leaving;
 use stateward_replay::run::{Input, Meanwhile, Replay, Sink, Step};
 use stateward_replay::summary::Summary;
@@ -55,6 +55,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         leaving.finish().map_err(Failure::output)?;
     }
     reach::tell(&replay, &names, Entrance::OfCaptures);
+    let last = replay.summary().packets;
+    if let Some(beyond) = args.explain.iter().filter_map(Numbers::first).find(|one| *one > last) {
+        eprintln!("note: --explain: there is no packet {beyond}: the captures hold {last}");
+    }
     let (packets, summary) = (replay.summary().packets, replay.summary());
     let not_evaluated = not_evaluated(summary);
     match replay.into_errors() {

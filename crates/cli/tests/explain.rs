@@ -92,6 +92,12 @@ fn programs_get_every_station_and_the_connection_after() {
 }
 
 #[test]
+fn a_packet_that_the_capture_does_not_hold_is_told() {
+    let text = printed("stateward replay --explain 999 ../captures/dns.pcap");
+    assert!(text.contains("note: --explain: there is no packet 999: the captures hold "), "{text}");
+}
+
+#[test]
 fn an_interface_that_is_not_there_is_an_error() {
     let packet = "'udp 192.168.1.9:40000 > 198.51.100.80:53'";
     let line = format!("stateward explain --config gateway.toml --in dmz0 {packet}");

@@ -73,6 +73,8 @@ impl std::error::Error for TypedError {}
 #[derive(Debug, Default)]
 pub struct Typist {
     talks: Talks,
+    /// A packet is being read that another one quotes.
+    quoted: bool,
 }
 
 impl Typist {
@@ -90,6 +92,7 @@ impl Typist {
             Some(_) => Some(words.need("the interface it comes in by", "as: in wan0")?.text),
             None => None,
         };
+        self.quoted = false;
         let (bytes, mark) = self.packet(&mut words)?;
         Ok(Typed { after, interface, mark, bytes })
     }
@@ -194,6 +197,10 @@ impl Common {
             }
             "data" => {
                 let data = words.need("the payload", "as: data \"GET / HTTP/1.1\"")?;
+                if data.text.len() as u64 > LONGEST {
+                    let hint = format!("at most {LONGEST} bytes");
+                    return Err(words.error(&data, "this is too long", hint));
+                }
                 self.payload = data.text.into_bytes();
             }
             unknown => {

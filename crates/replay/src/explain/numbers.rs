@@ -19,6 +19,11 @@ impl Numbers {
         Self(vec![number..=number])
     }
 
+    /// The first of them.
+    pub fn first(&self) -> Option<u64> {
+        self.0.iter().map(|range| *range.start()).min()
+    }
+
     /// Whether a packet is among them.
     pub fn has(&self, number: u64) -> bool {
         self.0.iter().any(|range| range.contains(&number))

@@ -72,6 +72,10 @@ pub(super) fn read(
         if let Some((_, kind, code)) = names.iter().find(|(name, ..)| *name == word.text) {
             (message.kind, message.code) = (*kind, *code);
         } else if word.text == "about" {
+            if std::mem::replace(&mut typist.quoted, true) {
+                let hint = "a quoted packet quotes none itself";
+                return Err(words.error(&word, "`about` cannot be here", hint));
+            }
             // The rest is the packet that the error quotes.
             (message.body, _) = typist.packet(words)?;
         } else {
@@ -79,7 +83,10 @@ pub(super) fn read(
         }
     }
     let Message { kind, code, rest, mut body } = message;
-    body.extend_from_slice(&common.payload);
+    // What is quoted is the payload.
+    if body.is_empty() {
+        body.extend_from_slice(&common.payload);
+    }
     Ok(compose::icmp(&Icmp { source, destination, kind, code, rest, body: &body }))
 }
 
