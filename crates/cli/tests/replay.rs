@@ -377,7 +377,7 @@ error: --sysctl net.netfilter.nf_conntrack_tcp_lose: no such sysctl
         "replay --sysctl net.ipv4.ip_forward=0 examples/captures/office.pcap",
         str![[r#"
 error: --sysctl net.ipv4.ip_forward: no such sysctl
-  hint: say `forward = true` or `forward = false` in the configuration; with --addr `--sysctl net.ipv4.ip_forward=0` is a host that forwards nothing
+  hint: say `forward = true` or `forward = false` in the configuration
 
 "#]],
     );
