@@ -1,12 +1,14 @@
 //! Rules laid out to be run: what is read of a rule that does not match lies close together.
 //!
 //! A ruleset of a hundred thousand rules does not stay in the processor's caches, and what a packet
-//! costs is how much memory it touches. A rule here is some 70 bytes, a chain's rules lie one behind
-//! the other, and so do the tests of their matches. Everything else (names, texts, places) stays in
+//! costs is how much memory it touches. A rule here is one line of the cache, a chain's rules lie one
+//! behind the other, and so do the tests of their matches. Everything else (names, texts, places) stays in
 //! the [`Ruleset`](crate::Ruleset) that was compiled, which has the same chains and rules in the
 //! same order.
 
 use core::net::IpAddr;
+
+use stateward_wire::Family;
 
 use crate::address;
 use crate::classify::Classifier;
@@ -59,6 +61,7 @@ pub(crate) struct Chain {
 
 /// A rule: what it asks of the header, where its tests are, what it does, what it has counted.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Rule {
     asks: Asks,
     pub(crate) goal: Goal,
@@ -192,9 +195,7 @@ pub(crate) enum Broken {
 /// A header's tests.
 #[derive(Debug)]
 pub(crate) struct Asks {
-    addresses: Addresses,
-    /// Few rules ask for interfaces and want to be small.
-    interfaces: Option<Box<[Option<rule::Test<Interface>>; 2]>>,
+    ends: Ends,
     /// 0 is any.
     protocol: u8,
     /// [`SOURCE`] and so on.
@@ -207,30 +208,79 @@ const SOURCE: u8 = 1;
 const DESTINATION: u8 = 2;
 const PROTOCOL: u8 = 4;
 
-/// Source and destination, each an address and a mask.
+/// Source and destination, each an address and a mask, and the interfaces.
 #[derive(Debug)]
-enum Addresses {
+enum Ends {
+    /// IPv4 and any interface.
     V4([[u32; 2]; 2]),
-    V6(Box<[[u128; 2]; 2]>),
+    /// Whatever takes more room.
+    Large(Box<Large>),
+}
+
+#[derive(Debug)]
+struct Large {
+    networks: Networks,
+    interfaces: [Option<rule::Test<Interface>>; 2],
+}
+
+#[derive(Debug)]
+enum Networks {
+    V4([[u32; 2]; 2]),
+    V6([[u128; 2]; 2]),
+}
+
+impl Ends {
+    fn of(header: &Header) -> Self {
+        let both = [header.source.value, header.destination.value];
+        let networks = match header.family {
+            Family::V4 => Networks::V4(both.map(|network| {
+                [network.address, network.mask].map(|one| address::bits(one) as u32)
+            })),
+            Family::V6 => {
+                Networks::V6(both.map(|network| [network.address, network.mask].map(address::bits)))
+            }
+        };
+        match (networks, [header.input.clone(), header.output.clone()]) {
+            (Networks::V4(networks), [None, None]) => Self::V4(networks),
+            (networks, interfaces) => Self::Large(Box::new(Large { networks, interfaces })),
+        }
+    }
+}
+
+fn within_v4(networks: &[[u32; 2]; 2], view: &View<'_>) -> Option<[bool; 2]> {
+    let (IpAddr::V4(source), IpAddr::V4(destination)) = (view.source, view.destination) else {
+        return None;
+    };
+    let [from, to] = networks;
+    let within = |[network, mask]: &[u32; 2], bits: u32| bits & mask == *network;
+    Some([within(from, source.to_bits()), within(to, destination.to_bits())])
+}
+
+fn within_v6(networks: &[[u128; 2]; 2], view: &View<'_>) -> Option<[bool; 2]> {
+    let (IpAddr::V6(source), IpAddr::V6(destination)) = (view.source, view.destination) else {
+        return None;
+    };
+    let [from, to] = networks;
+    let within = |[network, mask]: &[u128; 2], bits: u128| bits & mask == *network;
+    Some([within(from, source.to_bits()), within(to, destination.to_bits())])
+}
+
+impl Large {
+    fn interfaces_pass(&self, view: &View<'_>) -> bool {
+        let [input, output] = &self.interfaces;
+        input.as_ref().is_none_or(|input| input.passes(input.value.covers(view.input())))
+            && output
+                .as_ref()
+                .is_none_or(|output| output.passes(output.value.covers(view.output())))
+    }
 }
 
 impl Asks {
     pub(crate) fn of(header: &Header) -> Self {
-        let Header { family: _, source, destination, input, output, protocol, fragment } = header;
-        let networks = [source.value, destination.value];
-        let addresses = match (source.value.address, destination.value.address) {
-            (IpAddr::V4(_), IpAddr::V4(_)) => Addresses::V4(networks.map(|network| {
-                [network.address, network.mask].map(|one| address::bits(one) as u32)
-            })),
-            _ => Addresses::V6(Box::new(
-                networks.map(|network| [network.address, network.mask].map(address::bits)),
-            )),
-        };
-        let interfaces = [input.clone(), output.clone()];
+        let Header { source, destination, protocol, fragment, .. } = header;
         let bit = |is_inverted: bool, bit: u8| if is_inverted { bit } else { 0 };
         Self {
-            addresses,
-            interfaces: interfaces.iter().any(Option::is_some).then(|| Box::new(interfaces)),
+            ends: Ends::of(header),
             protocol: protocol.value,
             inverted: bit(source.inverted, SOURCE)
                 | bit(destination.inverted, DESTINATION)
@@ -241,30 +291,21 @@ impl Asks {
 
     /// Whether the packet's header is as it is wanted.
     pub(crate) fn passes(&self, view: &View<'_>) -> Result<bool, Broken> {
-        let [source, destination] = match (&self.addresses, view.source, view.destination) {
-            (Addresses::V4([from, to]), IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let within = |[network, mask]: &[u32; 2], bits: u32| bits & mask == *network;
-                [within(from, source.to_bits()), within(to, destination.to_bits())]
-            }
-            (Addresses::V6(networks), IpAddr::V6(source), IpAddr::V6(destination)) => {
-                let [from, to] = &**networks;
-                let within = |[network, mask]: &[u128; 2], bits: u128| bits & mask == *network;
-                [within(from, source.to_bits()), within(to, destination.to_bits())]
-            }
-            _ => return Ok(false),
+        let (within, large) = match &self.ends {
+            Ends::V4(networks) => (within_v4(networks, view), None),
+            Ends::Large(large) => match &large.networks {
+                Networks::V4(networks) => (within_v4(networks, view), Some(large)),
+                Networks::V6(networks) => (within_v6(networks, view), Some(large)),
+            },
         };
+        // The other family.
+        let Some([source, destination]) = within else { return Ok(false) };
         let passes = |equal: bool, bit: u8| equal != (self.inverted & bit != 0);
         if !passes(source, SOURCE) || !passes(destination, DESTINATION) {
             return Ok(false);
         }
-        if let Some(interfaces) = &self.interfaces {
-            let names = [view.input(), view.output()];
-            let fails = |(asked, name): (&Option<rule::Test<Interface>>, &str)| {
-                asked.as_ref().is_some_and(|asked| !asked.passes(asked.value.covers(name)))
-            };
-            if interfaces.iter().zip(names).any(fails) {
-                return Ok(false);
-            }
+        if large.is_some_and(|large| !large.interfaces_pass(view)) {
+            return Ok(false);
         }
         if self.protocol != 0 {
             let of_packet = view.protocol().ok_or(Broken::Unmet)?;
@@ -287,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_rule_is_small() {
-        assert!(size_of::<Rule>() <= 72, "{}", size_of::<Rule>());
+        assert!(size_of::<Rule>() <= 64, "{}", size_of::<Rule>());
         assert!(size_of::<Test>() <= 40, "{}", size_of::<Test>());
     }
 }
