@@ -1,10 +1,11 @@
 //! Arbitrary text as a file of rules and as a script: it ends in rules or in diagnostics, and
 //! neither asks for more than the text holds.
 
+use stateward_conntrack::Instant;
 use stateward_rules::lint::lint;
 use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::shell::script;
-use stateward_rules::{Diagnostic, Ruleset, ShowCounters, Source, TableName};
+use stateward_rules::{Diagnostic, Ruleset, Sets, ShowCounters, Source, TableName};
 use stateward_wire::Family;
 
 /// The first byte chooses the family and iptables-restore's options; the rest is the text.
@@ -19,6 +20,12 @@ pub fn rules(bytes: &[u8]) {
         table: (choice & 8 != 0).then_some(TableName::Filter),
         before: None,
     };
+    if let Ok(sets) = Sets::parse(&source) {
+        // What is printed of sets is read again, and printed the same.
+        let printed = sets.saved(Instant::default()).to_string();
+        let again = Sets::parse(&Source::new("printed", &printed)).expect("what was printed");
+        assert_eq!(again.saved(Instant::default()).to_string(), printed);
+    }
     match restore(&source, family, options) {
         Ok(rules) => {
             let text_length = text.len();

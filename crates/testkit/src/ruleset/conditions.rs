@@ -1,6 +1,7 @@
 //! Matches of random rules. How to add one stands in the module above.
 
 mod ipv6;
+mod remembering;
 mod transport;
 
 use super::{Entry, Place, not};
@@ -20,6 +21,7 @@ pub(super) const ALL: &[Entry] = &[
     ("esp", transport::esp),
     ("eui64", ipv6::eui64),
     ("frag", ipv6::frag),
+    ("hashlimit", remembering::hashlimit),
     ("hbh", ipv6::hbh),
     ("helper", helper),
     ("hl", hop_limit),
@@ -34,12 +36,15 @@ pub(super) const ALL: &[Entry] = &[
     ("mh", ipv6::mh),
     ("multiport", multiport),
     ("quota", quota),
+    ("recent", remembering::recent),
     ("rt", ipv6::rt),
     ("sctp", transport::sctp),
     ("state", state),
     ("statistic", statistic),
+    ("string", remembering::string),
     ("tcp", tcp),
     ("tcpmss", tcpmss),
+    ("time", remembering::time),
     ("tos", tos),
     ("ttl", hop_limit),
     ("u32", words),
