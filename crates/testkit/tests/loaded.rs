@@ -4,7 +4,10 @@
 //! Equal are the packet's state and its direction. A dump does not hold what a connection remembers
 //! besides: TCP's numbers, by which the kernel may call INVALID what we, who have the dump alone,
 //! let pass, and what TCP's last segments were; SCTP's tags, which are 0 to us. How often that
-//! decides is printed, and it must be rare. Any other difference is a defect.
+//! decides (dialogues are hostile) is printed and bounded. Any other difference is a defect.
+//!
+//! Entries that the real conntrack(8) has made (`-I`) hold no more than a dump does: of those
+//! everything is equal, the connection after the packet included.
 //!
 //! STATEWARD_LOADED_SEED (1) and STATEWARD_LOADED_ROUNDS (6) choose. Without root or netfilter this
 //! test says so and passes; with STATEWARD_REQUIRE_KERNEL=1 that fails.
@@ -19,11 +22,12 @@
 use std::fmt::Write as _;
 use std::time::UNIX_EPOCH;
 
-use stateward_conntrack::text::read;
-use stateward_conntrack::{Hook, Instant, Tracker, Zone};
-use stateward_wire::{Packet, protocol};
+use stateward_conntrack::text::{DumpLine, Output, read};
+use stateward_conntrack::{Hook, Instant, Sysctls, Tracker, Zone};
+use stateward_wire::compose::{self, Tcp};
+use stateward_wire::{Packet, TcpFlags, protocol};
 use testkit::dialogue::{self, Dialogue, Plan};
-use testkit::kernel::{self, Kernel, Observation, Scenario, Step};
+use testkit::kernel::{self, Kernel, Look, Observation, Scenario, Step};
 
 /// Packets before the first dump.
 const BEFORE: usize = 20;
@@ -55,7 +59,9 @@ struct Tally {
 
 /// A tracker with the kernel's table.
 fn loaded(dump: &str, now: Instant) -> Tracker {
-    let mut tracker = Tracker::new(stateward_conntrack::Config::default());
+    // As the scenario's kernel is set.
+    let sysctls = Sysctls { acct: true, ..Sysctls::default() };
+    let mut tracker = Tracker::new(stateward_conntrack::Config { sysctls, ..Default::default() });
     for line in dump.lines() {
         match read(line) {
             Ok(Some(given)) => _ = tracker.load(&given, now).expect(line),
@@ -136,14 +142,133 @@ fn hold(kernel: &mut Kernel, seed: u64, tally: &mut Tally) {
     }
 }
 
-#[test]
-fn the_next_packet_is_to_a_loaded_table_what_it_is_to_the_kernels() {
+/// Whether there is a kernel to ask; else says why not, or fails if there must be one.
+fn can_judge() -> bool {
     match kernel::available() {
-        Ok(()) => {}
+        Ok(()) => return true,
         Err(missing) if std::env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|v| v == "1") => {
             panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}")
         }
-        Err(missing) => return eprintln!("SKIPPED: {missing}"),
+        Err(missing) => eprintln!("SKIPPED: {missing}"),
+    }
+    false
+}
+
+/// A line of a table without the seconds that are left.
+fn timeless(line: &str) -> String {
+    let words = line.split_whitespace().enumerate();
+    let words = words.filter(|(number, _)| *number != 4).map(|(_, word)| word);
+    words.collect::<Vec<_>>().join(" ")
+}
+
+const STATES: [&str; 8] = [
+    "SYN_SENT",
+    "SYN_RECV",
+    "ESTABLISHED",
+    "FIN_WAIT",
+    "CLOSE_WAIT",
+    "LAST_ACK",
+    "TIME_WAIT",
+    "CLOSE",
+];
+
+/// The flags of a packet, and whether it is an answer.
+const PACKETS: [(TcpFlags, bool); 8] = [
+    (TcpFlags::ACK, false),
+    (TcpFlags::ACK, true),
+    (TcpFlags::SYN, false),
+    (TcpFlags(TcpFlags::SYN.0 | TcpFlags::ACK.0), true),
+    (TcpFlags(TcpFlags::FIN.0 | TcpFlags::ACK.0), false),
+    (TcpFlags(TcpFlags::FIN.0 | TcpFlags::ACK.0), true),
+    (TcpFlags::RST, false),
+    (TcpFlags(TcpFlags::RST.0 | TcpFlags::ACK.0), true),
+];
+
+/// A connection for each state and each packet; the commands that make them, and the packets with
+/// numbers that fit nothing.
+fn made() -> (String, Vec<(kernel::Port, Vec<u8>)>) {
+    let (mut commands, mut packets) = (String::new(), Vec::new());
+    let ports = 10_000_u16..;
+    let pairs = STATES.iter().flat_map(|state| PACKETS.map(|packet| (state, packet)));
+    for (port, (state, (flags, answers))) in ports.zip(pairs) {
+        let status = if *state == "SYN_SENT" { "" } else { "-u SEEN_REPLY,ASSURED" };
+        writeln!(
+            commands,
+            "conntrack -I -p tcp -s 192.168.1.9 -d 198.51.100.7 --sport {port} --dport 80 \
+             --state {state} -t 1000 {status} || exit 1"
+        )
+        .unwrap();
+        let ends = [("192.168.1.9", port), ("198.51.100.7", 80)];
+        let ends = ends.map(|(address, port)| (address.parse().unwrap(), port));
+        let [source, destination] = if answers { [ends[1], ends[0]] } else { ends };
+        let bytes = compose::tcp(&Tcp {
+            source,
+            destination,
+            sequence: u32::from(port).wrapping_mul(0x9e37_79b9),
+            acknowledgment: u32::from(port).wrapping_mul(0x85eb_ca6b),
+            flags,
+            window: 1_000,
+            options: &[],
+            payload: &[],
+        });
+        packets.push((if answers { kernel::Port::Wan } else { kernel::Port::Lan }, bytes));
+    }
+    (commands, packets)
+}
+
+#[test]
+fn what_conntrack_makes_is_in_all_what_is_loaded() {
+    if !can_judge() {
+        return;
+    }
+    let (input, packets) = made();
+    let shell = vec!["sh".to_owned()];
+    let dump = ["conntrack", "-L", "-o", "extended"].map(str::to_owned).to_vec();
+    let mut steps = vec![
+        Step::Command { argv: shell, input },
+        Step::Command { argv: dump, input: String::new() },
+    ];
+    let packet = |(from, bytes): &(_, Vec<u8>)| Step::Packet { from: *from, bytes: bytes.clone() };
+    steps.extend(packets.iter().map(packet));
+    let look = Look { tool: true, ..Look::default() };
+    let scenario = Scenario { steps, look, ..Scenario::default() };
+    let outcome = Kernel::new().expect("a namespace").run(&scenario).expect("the scenario");
+    let [made, dumped, seen @ ..] = outcome.observations.as_slice() else { panic!("steps") };
+    let made = made.command.as_ref().unwrap();
+    assert_eq!(made.code, Some(0), "{}", made.stderr);
+    let now = Instant(outcome.started.duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
+    let mut tracker = loaded(&dumped.command.as_ref().unwrap().stdout, now);
+    assert_eq!(tracker.count(), STATES.len() * PACKETS.len());
+    let mut differences = String::new();
+    for ((_, bytes), seen) in packets.iter().zip(seen) {
+        let packet = Packet::parse(bytes).unwrap();
+        let mut tracked = tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, now);
+        let (theirs, ours) = (format!("{:?}", seen.state()), format!("{:?}", Some(tracked.state)));
+        tracker.confirm(&mut tracked.flow).unwrap();
+        if theirs != ours {
+            writeln!(differences, "{packet:?}\n  kernel {theirs} ours {ours}").unwrap();
+        }
+    }
+    let output = Output { extended: true, ..Output::default() };
+    let line = |record| DumpLine { record: &record, now, uses: 1, output }.to_string();
+    let sorted = |lines: Vec<String>| {
+        let mut lines: Vec<_> = lines.iter().map(|line| timeless(line)).collect();
+        lines.sort();
+        lines
+    };
+    assert!(differences.is_empty(), "{differences}");
+    let (ours, theirs) = (sorted(tracker.dump().map(line).collect()), sorted(outcome.tool_table));
+    let only = |these: &[String], those: &[String]| -> Vec<String> {
+        these.iter().filter(|line| !those.contains(line)).cloned().collect()
+    };
+    let (kernel, engine) = (only(&theirs, &ours), only(&ours, &theirs));
+    assert!(kernel.is_empty() && engine.is_empty(), "kernel {kernel:#?}\nengine {engine:#?}");
+}
+
+#[test]
+fn the_next_packet_is_to_a_loaded_table_what_it_is_to_the_kernels() {
+    if !can_judge() {
+        return;
     }
     let mut kernel = Kernel::new().expect("a namespace");
     let first = number("STATEWARD_LOADED_SEED", 1);
@@ -156,6 +281,6 @@ fn the_next_packet_is_to_a_loaded_table_what_it_is_to_the_kernels() {
         "{equal} equal; by TCP's numbers {numbers}, its history {history}, SCTP's tags {tags}"
     );
     assert!(differences.is_empty(), "{differences}");
-    let rare = numbers * 8 < equal && history * 100 < equal && tags * 5 < equal;
+    let rare = numbers * 3 < equal && history * 50 < equal && tags * 5 < equal;
     assert!(equal > 100 && rare, "{equal} equal, {numbers}, {history}, {tags} not");
 }
