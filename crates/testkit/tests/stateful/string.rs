@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use testkit::build::fragments;
 use testkit::dialogue::Random;
-use testkit::kernel::Port;
+use testkit::kernel::{Port, Step};
 
 use crate::both::{Case, everywhere, hold, kernel, packet, seeds, udp};
 
@@ -52,4 +53,32 @@ fn patterns_are_found_where_the_kernel_finds_them() {
         let case = Case { rules4, rules6, steps, ..Case::default() };
         hold(&mut kernel, &case).unwrap_or_else(|report| panic!("seed {seed}: {report}"));
     }
+}
+
+/// What came in pieces is one packet in the engine, and pieces one behind the other in the kernel:
+/// there `kmp` goes on from piece to piece, `bm` does not.
+#[test]
+fn across_pieces_kmp_finds_and_bm_does_not() {
+    let Some(mut kernel) = kernel() else { return };
+    let whole =
+        udp("192.168.1.10:4000", "198.51.100.5:53", b"012345678901needle0123456789").bytes();
+    // The second piece begins within the needle, 24 bytes behind the IP header.
+    let pieces = fragments(&whole, 24, 7);
+    let rules = |algorithm: &str| {
+        format!("*filter\n-A FORWARD -m string --string needle --algo {algorithm}\nCOMMIT\n")
+    };
+    let mut case = |algorithm: &str, pieces: &[Vec<u8>]| {
+        let packets =
+            pieces.iter().map(|bytes| Step::Packet { from: Port::Lan, bytes: bytes.clone() });
+        let nothing = "*filter\nCOMMIT\n".to_owned();
+        let (rules4, steps) = (rules(algorithm), packets.collect());
+        hold(&mut kernel, &Case { rules4, rules6: nothing, steps, ..Case::default() })
+    };
+    assert!(pieces.len() > 1);
+    for algorithm in ["bm", "kmp"] {
+        assert!(case(algorithm, std::slice::from_ref(&whole)).is_ok());
+    }
+    assert!(case("kmp", &pieces).is_ok());
+    let difference = case("bm", &pieces).err().expect("PARITY.md names this difference");
+    assert!(difference.contains("kernel [\"filter:FORWARD:policy:2\"]"), "{difference}");
 }
