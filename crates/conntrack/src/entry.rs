@@ -48,6 +48,8 @@ impl Flags {
     pub(crate) const EVENTS: Flags = Flags(2);
     /// The reply is not the inverse of the original: two places in the index.
     pub(crate) const TWO_KEYS: Flags = Flags(4);
+    /// Has room for labels (rules asked for some when it was made).
+    pub(crate) const LABELS: Flags = Flags(32);
     /// Does not report that it announces another one.
     pub(crate) const NO_EXPECT_NEW: Flags = Flags(8);
     /// Does not report that one it has announced is gone.

@@ -296,6 +296,15 @@ impl Table {
         self.extras.get(entry.extra as usize)
     }
 
+    /// What an entry has beside, made if it has nothing yet.
+    pub(crate) fn extra_mut(&mut self, slot: u32) -> Option<&mut Extra> {
+        let index = self.entry(slot)?.extra;
+        if index == NONE {
+            return self.attach(slot, Extra::default());
+        }
+        self.extras.get_mut(index as usize)
+    }
+
     fn attach(&mut self, slot: u32, extra: Extra) -> Option<&mut Extra> {
         let index = match self.free_extras.pop() {
             Some(index) => {

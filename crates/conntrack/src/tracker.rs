@@ -110,6 +110,8 @@ pub struct Tracker {
     listening: bool,
     /// The table was full and early drop found nothing.
     pressure: Option<Pressure>,
+    /// Connections that begin get room for labels.
+    labels: bool,
     /// Connections that announced another one with their first packet.
     masters: u32,
     unfinished: Unfinished,
@@ -136,6 +138,7 @@ impl Tracker {
             pool: Vec::new(),
             listening: false,
             pressure: None,
+            labels: false,
             masters: 0,
             unfinished,
             now: Instant::default(),
@@ -391,7 +394,9 @@ impl Tracker {
                     if direction == Direction::Reply {
                         last.status.set(Status::SEEN_REPLY);
                     }
-                    Last { id, seen: last, counters: self.table.counters(slot) }
+                    let (counters, labels) =
+                        (self.table.counters(slot), self.labels(&tracked.flow));
+                    Last { id, seen: last, counters, labels }
                 });
                 self.unlink(slot, now);
                 return Lookup::Done;

@@ -5,12 +5,12 @@
 //! noted until the next packet comes. The nat table is asked once a connection and for each end of
 //! it, as the kernel does; what its targets do is not done yet.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stateward_conntrack::{
-    Counter, CtState, Direction, Flow, Instant, L4Key, PerDir, Standing, Status, Tracked, Tracker,
-    Tuple, Unfinished, Zone,
+    Counter, CtState, Direction, Flow, Instant, L4Key, Labels, PerDir, Standing, Status, Tracked,
+    Tracker, Tuple, Unfinished, Zone,
 };
 use stateward_rules::matches::Match;
 use stateward_rules::matches::pkttype::To;
@@ -18,7 +18,7 @@ use stateward_rules::targets::Extension;
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::tried::Tried;
 use stateward_rules::{
-    ChainVerdict, CompiledRuleset, Connection, Context, Hook, RuleSpec, Said, Shared, Step,
+    ChainVerdict, CompiledRuleset, Connection, Context, Copied, Hook, RuleSpec, Said, Shared, Step,
     StepName, TableName, Target, Tracking, ValidRuleset,
 };
 use stateward_wire::checksum::{Verification, verify_transport};
@@ -38,6 +38,8 @@ pub(crate) struct Rules {
     v6: Option<CompiledRuleset>,
     /// Whose packets may become longer by them.
     lengthening: Vec<Family>,
+    /// Whose rules ask for labels.
+    labelling: Vec<Family>,
 }
 
 impl Rules {
@@ -79,6 +81,15 @@ pub struct LogLine {
     pub text: String,
 }
 
+/// What was logged of a packet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Logged {
+    /// By LOG.
+    Line(LogLine),
+    /// By NFLOG: listeners got a copy.
+    Copied(Copied),
+}
+
 /// What the rules said of the last packet, and of those that this host made for it.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Notes {
@@ -88,8 +99,8 @@ pub struct Notes {
     pub decided: Option<Passed>,
     /// All that was met, as TRACE tells it.
     pub path: Vec<Passed>,
-    /// LOG's lines.
-    pub log: Vec<LogLine>,
+    /// What LOG and NFLOG told.
+    pub log: Vec<Logged>,
     /// Matches and targets that the packet met and that nobody could evaluate.
     pub not_evaluated: Vec<&'static str>,
     /// Every station of its way, if that was asked for.
@@ -118,6 +129,12 @@ impl Engine {
         }
         let family = rules.rules().family;
         self.rules.lengthening.retain(|other| *other != family);
+        self.rules.labelling.retain(|other| *other != family);
+        let mut matches = all(rules).flat_map(|rule| &rule.matches);
+        if matches.any(|one| matches!(one, Match::Connlabel(_))) {
+            self.rules.labelling.push(family);
+        }
+        self.tracker.set_labelling(!self.rules.labelling.is_empty());
         if all(rules).any(|rule| matches!(rule.target, Target::Extension(Extension::Tcpmss(_)))) {
             self.rules.lengthening.push(family);
         }
@@ -197,9 +214,19 @@ impl Engine {
         }
         shared.get_mut().begin(walker.now);
         notes.account.note(|| Station::Asked { hook, table, family });
-        let mut around =
-            Around { frame, walker, tracker, network, notes, shared, hook, rejected: None };
+        let mut around = Around {
+            frame,
+            walker,
+            tracker,
+            network,
+            notes,
+            shared,
+            hook,
+            rejected: None,
+            labelled: Cell::new(0),
+        };
         let Said { verdict, step } = linear.ask(table, hook, &mut around);
+        around.label();
         let rejected = around.rejected;
         let passed = step.map(|step| Passed { family, step });
         self.notes.account.note(|| Station::Said { verdict, by: passed });
@@ -271,6 +298,8 @@ struct Around<'a, 'f, 'w> {
     shared: &'a RefCell<Shared>,
     hook: Hook,
     rejected: Option<Reject>,
+    /// What matches have given the connection, which gets it when the table has spoken.
+    labelled: Cell<Labels>,
 }
 
 /// What comes back to this host came in by this.
@@ -283,6 +312,16 @@ const LOOPBACK_V6: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd];
 const LOOPBACK_MTU: u32 = 65_536;
 
 impl Around<'_, '_, '_> {
+    /// Gives the connection what matches have given it.
+    fn label(&mut self) {
+        let labels = self.labelled.get();
+        if labels != 0
+            && let Some(tracked) = &mut self.walker.tracked
+        {
+            self.tracker.add_labels(&mut tracked.flow, labels);
+        }
+    }
+
     /// The connection that stands for one that is to be found or made: nobody's, and confirmed.
     fn template(&self) -> Option<Connection> {
         let none: IpAddr = match self.frame.layout.family() {
@@ -424,6 +463,16 @@ impl Context for Around<'_, '_, '_> {
         self.tracker.counters(&self.walker.tracked.as_ref()?.flow)
     }
 
+    fn labels(&self) -> Option<Labels> {
+        let flow = &self.walker.tracked.as_ref()?.flow;
+        self.tracker.labels(flow).map(|labels| labels | self.labelled.get())
+    }
+
+    fn add_label(&self, label: u16) {
+        let bit = 1_u128.checked_shl(label.into()).unwrap_or(0);
+        self.labelled.set(self.labelled.get() | bit);
+    }
+
     fn announcing_helper(&self) -> Option<&'static str> {
         self.tracker.announcing_helper(&self.walker.tracked.as_ref()?.flow)
     }
@@ -472,7 +521,14 @@ impl Context for Around<'_, '_, '_> {
 
     fn log(&mut self, level: u8, text: String) {
         self.notes.account.note(|| Station::Did(Deed::Logged(text.clone())));
-        self.notes.log.push(LogLine { level, text });
+        self.notes.log.push(Logged::Line(LogLine { level, text }));
+    }
+
+    fn copy(&mut self, copied: Copied) {
+        let Copied { group, prefix, length } = &copied;
+        let told = || Deed::Logged(format!("{length} bytes to group {group} {prefix:?}"));
+        self.notes.account.note(|| Station::Did(told()));
+        self.notes.log.push(Logged::Copied(copied));
     }
 
     fn reject(&mut self, how: &Reject) {

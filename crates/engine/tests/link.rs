@@ -5,6 +5,7 @@
 
 use stateward_conntrack::Instant;
 use stateward_engine::route::{Interface, Network, Routing};
+use stateward_engine::rules::Logged;
 use stateward_engine::{Arrival, At, Config, Engine, From, InterfaceId, LinkHeader, Port, Verdict};
 use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::{ShowCounters, Source};
@@ -57,7 +58,10 @@ fn send(to: &str, port: Port, link: Option<&LinkHeader>) -> (Verdict, Vec<u64>, 
     let saved = engine.rules(Family::V4).unwrap().counted().save(ShowCounters::Yes);
     let met = saved.lines().filter(|line| line.contains("-A INPUT"));
     let met = met.zip(1..).filter(|(line, _)| !line.starts_with("[0:")).map(|(_, number)| number);
-    let logged = engine.notes().log.first().map_or(String::new(), |line| line.text.clone());
+    let logged = match engine.notes().log.first() {
+        Some(Logged::Line(line)) => line.text.clone(),
+        _ => String::new(),
+    };
     let logged = logged.split(" SRC=").next().unwrap().to_owned();
     (outcome.verdict, met.collect(), logged)
 }

@@ -20,7 +20,9 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use stateward_conntrack::text::{EventLine, Output};
 use stateward_conntrack::{CtState, Direction};
+use stateward_engine::rules::Logged;
 use stateward_engine::{At, Outcome, Verdict};
+use stateward_rules::Copied;
 
 use crate::describe::Described;
 use crate::run::{ELSEWHERE, Fate, Meanwhile, Sink, Step, Told};
@@ -241,7 +243,12 @@ fn reason(line: &mut String, step: &Step<'_>, outcome: &Outcome, paint: &Paint) 
         write!(line, "{}{name} not evaluated", apart())?;
     }
     for logged in &notes.log {
-        write!(line, "\n    log: {}", logged.text.trim_end())?;
+        match logged {
+            Logged::Line(logged) => write!(line, "\n    log: {}", logged.text.trim_end())?,
+            Logged::Copied(Copied { group, prefix, length }) => {
+                write!(line, "\n    nflog: group {group}, {length} bytes: {prefix}")?;
+            }
+        }
     }
     Ok(())
 }

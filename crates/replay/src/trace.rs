@@ -17,8 +17,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use stateward_conntrack::{CtState, Instant, Tracker};
-use stateward_engine::rules::LogLine;
+use stateward_engine::rules::{LogLine, Logged};
 use stateward_engine::{At, By, Verdict, Why};
+use stateward_rules::Copied;
 use stateward_rules::{ShowCounters, StepName};
 use stateward_wire::Family;
 
@@ -179,9 +180,9 @@ impl Serialize for Path<'_> {
     }
 }
 
-/// Lines of the kernel's log.
+/// Lines of the kernel's log, and what listeners were given.
 #[derive(Debug, Clone, Copy)]
-pub struct Log<'a>(&'a [LogLine]);
+pub struct Log<'a>(&'a [Logged]);
 
 impl Log<'_> {
     fn is_empty(&self) -> bool {
@@ -192,12 +193,17 @@ impl Log<'_> {
 impl Serialize for Log<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
-        struct Line<'a> {
-            level: u8,
-            text: &'a str,
+        #[serde(untagged)]
+        enum Line<'a> {
+            Log { level: u8, text: &'a str },
+            Nflog { group: u16, prefix: &'a str, length: usize },
         }
-        serializer
-            .collect_seq(self.0.iter().map(|LogLine { level, text }| Line { level: *level, text }))
+        serializer.collect_seq(self.0.iter().map(|logged| match logged {
+            Logged::Line(LogLine { level, text }) => Line::Log { level: *level, text },
+            Logged::Copied(Copied { group, prefix, length }) => {
+                Line::Nflog { group: *group, prefix, length: *length }
+            }
+        }))
     }
 }
 

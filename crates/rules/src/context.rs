@@ -8,7 +8,7 @@ use core::cell::RefCell;
 use core::net::IpAddr;
 
 use stateward_conntrack::{
-    Counter, CtState, Direction, Instant, PerDir, Reports, Standing, Status, Tuple, Zone,
+    Counter, CtState, Direction, Instant, Labels, PerDir, Reports, Standing, Status, Tuple, Zone,
 };
 use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
@@ -67,6 +67,12 @@ pub trait Context {
     /// not count.
     fn counters(&self) -> Option<PerDir<Counter>>;
 
+    /// The labels of its connection; `None` without one, or if that has no room for labels.
+    fn labels(&self) -> Option<Labels>;
+
+    /// Gives its connection a label. A match may do that: [`Context::labels`] has it at once.
+    fn add_label(&self, label: u16);
+
     /// The helper of the connection that announced its connection.
     fn announcing_helper(&self) -> Option<&'static str>;
 
@@ -100,6 +106,9 @@ pub trait Context {
     /// Notes a line of the log: its syslog level and its text as the kernel prints it.
     fn log(&mut self, level: u8, text: String);
 
+    /// Notes that its first `length` bytes are copied to the listeners of a group.
+    fn copy(&mut self, copied: Copied);
+
     /// Answers the packet, which ends here.
     fn reject(&mut self, how: &Reject);
 
@@ -118,6 +127,18 @@ pub trait Context {
     /// A rule that was tried, in the walk's order: told of whether it was met or not, before what
     /// follows from it.
     fn tried(&mut self, _: Step, _: Tried) {}
+}
+
+/// What NFLOG's listeners get of a packet, besides what they get of every one: hook, interfaces,
+/// mark, link header.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Whose listeners.
+    pub group: u16,
+    /// The rule's word for it.
+    pub prefix: String,
+    /// How many of its bytes, if the listeners ask for as many.
+    pub length: usize,
 }
 
 /// How the tracker shall see a packet.

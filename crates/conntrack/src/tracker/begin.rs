@@ -115,6 +115,9 @@ impl Tracker {
         if self.sysctls.timestamp {
             conn.extra_mut().timestamps = Some(Timestamps::default());
         }
+        if self.labels {
+            conn.entry.flags.set(Flags::LABELS);
+        }
         let reports = match self.sysctls.events {
             // Rules that ask for events get them all the same.
             EventMode::Off => template.reports.is_some(),

@@ -5,7 +5,7 @@
 
 use super::Tracker;
 use crate::entry::{ConnId, Flags};
-use crate::event::{Counter, ProtocolInfo};
+use crate::event::{Counter, EventMask, Labels, ProtocolInfo};
 use crate::expect::Expectation;
 use crate::reason::{DropReason, Reason};
 use crate::status::{CtState, Direction, PerDir, Status};
@@ -103,6 +103,49 @@ impl Tracker {
         }
     }
 
+    /// Whether connections that begin from now on have room for labels, because rules ask for some.
+    pub fn set_labelling(&mut self, labels: bool) {
+        self.labels = labels;
+    }
+
+    /// The labels of a packet's connection; `None` if it has no room for any.
+    pub fn labels(&self, flow: &Flow) -> Option<Labels> {
+        let (entry, extra) = match flow {
+            Flow::None => return None,
+            Flow::Confirmed(id) => match self.table.live(*id) {
+                Some(entry) => (entry, self.table.extra_of(entry)),
+                None => return self.last_of(*id)?.labels,
+            },
+            Flow::Unconfirmed(conn) => (&conn.entry, conn.extra.as_deref()),
+        };
+        let labels = extra.and_then(|extra| extra.labels).unwrap_or_default();
+        entry.flags.has(Flags::LABELS).then_some(labels)
+    }
+
+    /// Gives a packet's connection labels, if it has room for them.
+    pub fn add_labels(&mut self, flow: &mut Flow, labels: Labels) {
+        let had = match self.labels(flow) {
+            Some(had) if had | labels != had => had | labels,
+            _ => return,
+        };
+        match flow {
+            Flow::None => {}
+            Flow::Confirmed(id) => {
+                let Some(slot) = self.table.slot_of(*id) else { return };
+                if let Some(extra) = self.table.extra_mut(slot) {
+                    extra.labels = Some(had);
+                }
+                if let Some(entry) = self.table.entry_mut(slot) {
+                    entry.cache_event(EventMask::LABEL);
+                }
+            }
+            Flow::Unconfirmed(conn) => {
+                conn.extra_mut().labels = Some(had);
+                conn.entry.cache_event(EventMask::LABEL);
+            }
+        }
+    }
+
     /// The helper of the connection that announced a packet's connection.
     pub fn announcing_helper(&self, flow: &Flow) -> Option<&'static str> {
         let extra = match flow {
@@ -125,6 +168,7 @@ pub(super) struct Last {
     pub(super) id: ConnId,
     pub(super) seen: Glimpse,
     pub(super) counters: Option<PerDir<Counter>>,
+    pub(super) labels: Option<Labels>,
 }
 
 /// How a connection in the table stands, for those who count connections.

@@ -1,17 +1,17 @@
 //! The walk against what the running kernel's TRACE and counters showed for the same rules.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use stateward_conntrack::{
-    Counter, CtState, Direction, Instant, PerDir, Standing, Status, Tuple, Zone,
+    Counter, CtState, Direction, Instant, Labels, PerDir, Standing, Status, Tuple, Zone,
 };
 use stateward_wire::edit::Edit;
 use stateward_wire::{Family, Packet, TcpFlags, compose};
 
 use super::*;
-use crate::context::{Connection, Tracking};
+use crate::context::{Connection, Copied, Tracking};
 use crate::matches::pkttype::To;
 use crate::restore::{RestoreOptions, restore};
 use crate::shared::Shared;
@@ -34,6 +34,10 @@ pub(crate) struct Alone {
     connection: Option<Connection>,
     /// What the connection has counted.
     pub(crate) counters: Option<PerDir<Counter>>,
+    /// What listeners got of it.
+    pub(crate) copied: Vec<Copied>,
+    /// The connection's labels.
+    pub(crate) labels: Cell<Option<Labels>>,
     /// Whose helper announced the connection.
     pub(crate) announcing_helper: Option<&'static str>,
     /// How much of it was needed in one piece.
@@ -64,6 +68,8 @@ impl Alone {
             standing: None,
             connection: None,
             counters: None,
+            copied: Vec::new(),
+            labels: Cell::new(None),
             announcing_helper: None,
             gathered: 0,
             sent_to: To::Us,
@@ -252,6 +258,12 @@ impl Context for Alone {
     fn counters(&self) -> Option<PerDir<Counter>> {
         self.counters
     }
+    fn labels(&self) -> Option<Labels> {
+        self.labels.get()
+    }
+    fn add_label(&self, label: u16) {
+        self.labels.set(self.labels.get().map(|labels| labels | 1 << label));
+    }
     fn announcing_helper(&self) -> Option<&'static str> {
         self.announcing_helper
     }
@@ -283,6 +295,9 @@ impl Context for Alone {
     }
     fn log(&mut self, _: u8, text: String) {
         self.logged.push(text);
+    }
+    fn copy(&mut self, copied: Copied) {
+        self.copied.push(copied);
     }
     fn reject(&mut self, _: &Reject) {
         self.rejected += 1;

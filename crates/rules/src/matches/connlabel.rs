@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension, Place};
+use crate::memory::Memory;
 use crate::number;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::rule::Test;
@@ -73,4 +75,33 @@ fn label(given: &Given<'_>) -> Result<u16, Refusal> {
     value.map(|value| value as u16).ok_or_else(|| given.bad().hint("a number from 0 to 127"))
 }
 
-impl Matching for Connlabel {}
+impl Matching for Connlabel {
+    /// A connection that is given the label has it. One that was there before any rule asked for
+    /// labels has no room for one.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let label = self.label.value;
+        let Some(labels) = view.context.labels() else { return Ok(self.label.inverted) };
+        let has = labels & 1_u128.checked_shl(label.into()).unwrap_or(0) != 0;
+        if self.set && !has {
+            view.context.add_label(label);
+        }
+        Ok(self.label.passes(has || self.set))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::evaluate::tests::{Alone, met};
+
+    #[test]
+    fn a_label_is_asked_for_and_given() {
+        let mut packet = Alone::udp(53);
+        assert_eq!(met("-m connlabel --label 5 --set", &mut packet), Some(false));
+        assert_eq!(met("-m connlabel ! --label 5", &mut packet), Some(true));
+        packet.labels.set(Some(0));
+        assert_eq!(met("-m connlabel --label 5", &mut packet), Some(false));
+        assert_eq!(met("-m connlabel ! --label 127 --set", &mut packet), Some(false));
+        assert_eq!(packet.labels.get(), Some(1 << 127));
+        assert_eq!(met("-m connlabel --label 127", &mut packet), Some(true));
+    }
+}

@@ -2,7 +2,7 @@
 
 use stateward_wire::Family;
 
-use crate::context::Context;
+use crate::context::{Context, Copied};
 use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Extension};
 use crate::option::{Given, OptionSpec, Refusal};
@@ -94,9 +94,35 @@ fn prefix(given: &Given<'_>) -> Result<String, Refusal> {
     Ok(given.cut(ROOM))
 }
 
-/// Nobody listens here.
 impl Acting for Nflog {
-    fn act(&self, _: &mut dyn Context, _: Hook) -> Action {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        let whole = context.packet().map_or(0, |packet| packet.length());
+        let length = match self.size {
+            Some(Size::Size(size)) => whole.min(size as usize),
+            Some(Size::Range(_)) | None => whole,
+        };
+        context.copy(Copied { group: self.group, prefix: self.prefix.clone(), length });
         Action::Continue
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::context::Copied;
+    use crate::evaluate::tests::{Alone, mangled};
+
+    #[test]
+    fn as_much_as_was_asked_for() {
+        let copied = |rule: &str| {
+            let mut packet = Alone::udp(53);
+            assert!(mangled(&format!("-j NFLOG {rule}"), &mut packet).is_some());
+            packet.copied.remove(0)
+        };
+        let prefix = "hi".to_owned();
+        let rule = "--nflog-group 3 --nflog-prefix hi";
+        assert_eq!(copied(rule), Copied { group: 3, prefix, length: 32 });
+        assert_eq!(copied("--nflog-size 20").length, 20);
+        assert_eq!(copied("--nflog-size 99").length, 32);
+        assert_eq!(copied("--nflog-range 20").length, 32);
     }
 }

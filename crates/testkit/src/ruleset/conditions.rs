@@ -12,6 +12,7 @@ pub(super) const ALL: &[Entry] = &[
     ("addrtype", addrtype),
     ("ah", transport::ah),
     ("connbytes", connbytes),
+    ("connlabel", connlabel),
     ("connmark", connmark),
     ("conntrack", conntrack),
     ("dccp", transport::dccp),
@@ -84,6 +85,11 @@ fn connbytes(random: &mut Random, _: &Place) -> Option<String> {
     let mode = random.pick(["packets", "bytes", "avgpkt"]);
     let options = format!("--connbytes-mode {mode} --connbytes-dir {side}");
     Some(format!("-m connbytes {}--connbytes {range} {options}", not(random)))
+}
+
+fn connlabel(random: &mut Random, _: &Place) -> Option<String> {
+    let set = random.pick(["", " --set"]);
+    Some(format!("-m connlabel {}--label {}{set}", not(random), random.pick([0, 1, 70, 127])))
 }
 
 fn connmark(random: &mut Random, _: &Place) -> Option<String> {
