@@ -76,6 +76,8 @@ impl Frame<'_> {
 /// What the walk knows of a packet besides its bytes.
 pub(crate) struct Walker<'a> {
     pub(crate) tracked: Option<Tracked>,
+    /// It was INVALID when it left for this host itself.
+    pub(crate) was_invalid: bool,
     /// How the tracker is to see it, if a rule has said so and it has not yet.
     pub(crate) tracking: Option<Tracking>,
     /// Where the tracker will look, if the packet came in a burst.
@@ -109,6 +111,7 @@ impl Walker<'_> {
     pub(crate) fn new(now: Instant, port: Port) -> Self {
         Walker {
             tracked: None,
+            was_invalid: false,
             tracking: None,
             approach: None,
             now,
@@ -436,6 +439,8 @@ impl Engine {
         let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
         let packet = frame.packet()?;
         let template = walker.template();
+        // Who comes here with something was INVALID.
+        walker.was_invalid = walker.tracked.is_some();
         let tracked = walker.tracked.insert(Tracked::untracked());
         let explains = self.notes.account.is_kept();
         let before = if explains { self.tracker.find(&packet, walker.now) } else { None };
@@ -499,7 +504,12 @@ impl Engine {
                 in_pieces,
             };
         };
-        let (state, connection) = (Some(tracked.state), connection(tracked));
+        // What comes back to this host as INVALID is looked at again, where rules may say otherwise
+        // how; it stays what it was first.
+        let (state, connection) = match walker.was_invalid {
+            true => (Some(CtState::Invalid), None),
+            false => (Some(tracked.state), connection(tracked)),
+        };
         let why = tracked.reason.map(Why::Track);
         Outcome { state, connection, verdict, why, length, in_pieces }
     }
