@@ -499,6 +499,7 @@ impl Context for Around<'_, '_, '_> {
     fn untrack(&mut self) {
         if self.walker.is_unseen() {
             self.notes.account.note(|| Station::Did(Deed::Untracked));
+            self.walker.was_invalid |= self.walker.tracked.is_some();
             let reason = self.walker.tracked.as_ref().and_then(|tracked| tracked.reason);
             self.walker.tracked = Some(Tracked { reason, ..Tracked::untracked() });
         }
