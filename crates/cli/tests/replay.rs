@@ -251,13 +251,13 @@ fn packets_are_asked_by_rules() {
 #[test]
 fn rules_that_are_not_evaluated_are_said() {
     let directory = tempfile::tempdir().unwrap();
-    let rules = "*filter\n-A FORWARD -m pkttype --pkt-type unicast -j DROP\nCOMMIT\n";
+    let rules = "*filter\n-A FORWARD -m cpu --cpu 0 -j DROP\nCOMMIT\n";
     fs::write(directory.path().join("rules.v4"), rules).unwrap();
     fs::write(directory.path().join("gateway.toml"), "rules = \"rules.v4\"\n").unwrap();
     let capture = repository().join("examples/captures/http.pcap.gz");
     let line = format!("replay --quiet --config gateway.toml {}", capture.display());
     let run = run_in(directory.path(), &line).code(1);
-    run.stderr_eq("error: [..] packets met rules that are not evaluated: pkttype\n");
+    run.stderr_eq("error: [..] packets met rules that are not evaluated: cpu\n");
     let line = format!("replay --quiet --rules nowhere.v4 {}", capture.display());
     run_in(directory.path(), &line).code(2).stdout_eq("");
 }
