@@ -188,7 +188,11 @@ impl Extension for Hashlimit {
             }
             Rate::Bytes(_) => self.burst = 0,
             Rate::Packets(_) | Rate::Measured(_) if burst > MOST_BURST => return Err(bad_burst()),
-            Rate::Packets(_) if measured => self.rate = Rate::Measured(number),
+            Rate::Packets(_) if measured => {
+                // The kernel is told the time between two packets.
+                let every = SCALE.checked_div(number).unwrap_or_default();
+                self.rate = Rate::Measured(SCALE.checked_div(every).unwrap_or(number));
+            }
             Rate::Packets(_) | Rate::Measured(_) => {}
         }
         // All is told by the fields now: rules that mean the same are the same.
@@ -243,6 +247,10 @@ impl Extension for Hashlimit {
                     true => refuse("a bucket of this size does not fit the kernel"),
                     false => Ok(()),
                 }
+            }
+            // Its distance between two packets is less than a millionth of a second.
+            Rate::Measured(number) if number > SCALE => {
+                refuse("the rate is too high for the kernel")
             }
             Rate::Bytes(1) => refuse("the rate is too high for the kernel"),
             Rate::Bytes(_) | Rate::Measured(_) => Ok(()),

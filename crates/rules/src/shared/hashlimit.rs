@@ -181,13 +181,7 @@ impl Kind {
             interval: interval(),
         };
         match rule.rate {
-            Rate::Measured(number) => {
-                // Twice divided, as iptables and then the kernel do.
-                const SCALE: u64 = 1_000_000;
-                let every = SCALE.checked_div(number).unwrap_or_default();
-                let rate = SCALE.checked_div(every).unwrap_or_default();
-                measure(rate, burst.wrapping_add(rate))
-            }
+            Rate::Measured(rate) => measure(rate, burst.wrapping_add(rate)),
             Rate::Bytes(cost) if rule.measure.is_some() => {
                 let rate = u32::MAX.checked_div(cost).unwrap_or(u32::MAX);
                 let rate = u64::from(rate).wrapping_sub(1) << 4;
