@@ -263,6 +263,21 @@ fn rules_that_are_not_evaluated_are_said() {
 }
 
 #[test]
+fn what_is_assumed_of_packets_is_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = "*filter\n-A FORWARD -m policy --dir in --pol ipsec -j DROP\nCOMMIT\n";
+    fs::write(directory.path().join("rules.v4"), rules).unwrap();
+    let capture = repository().join("examples/captures/http.pcap.gz");
+    let line = format!("replay --quiet --rules rules.v4 {}", capture.display());
+    let said = run_in(directory.path(), &line).code(0).get_output().stdout.clone();
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("no IPsec on its way (policy)"), "{said}");
+    let line = format!("replay --format json --rules rules.v4 {}", capture.display());
+    let said = run_in(directory.path(), &line).code(0).get_output().stdout.clone();
+    assert!(String::from_utf8(said).unwrap().contains(r#""assumed":["policy"]"#));
+}
+
+#[test]
 fn what_left_can_be_written_and_replayed_again() {
     let directory = tempfile::tempdir().unwrap();
     let config = repository().join("crates/cli/tests/inputs/gateway.toml");

@@ -40,6 +40,8 @@ pub struct Interface {
     pub link: Link,
     /// Which IPv4 sources may come in.
     pub source_check: SourceCheck,
+    /// `ip link set group`: what `devgroup` asks for.
+    pub group: u32,
 }
 
 /// Whether neighbours are looked for on a link.
@@ -57,7 +59,7 @@ impl Interface {
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         let (link, source_check) = (Link::default(), SourceCheck::default());
-        Interface { name, addresses: Vec::new(), mtu: 1500, link, source_check }
+        Interface { name, addresses: Vec::new(), mtu: 1500, link, source_check, group: 0 }
     }
 }
 

@@ -18,8 +18,8 @@ use stateward_rules::targets::Extension;
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::tried::Tried;
 use stateward_rules::{
-    ChainVerdict, CompiledRuleset, Connection, Context, Copied, Hook, RuleSpec, Said, Shared, Step,
-    StepName, TableName, Target, Tracking, ValidRuleset,
+    ChainVerdict, CompiledRuleset, Connection, Context, Copied, Hook, ReversePath, RuleSpec, Said,
+    Shared, Step, StepName, TableName, Target, Tracking, ValidRuleset,
 };
 use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::edit::{Edit, Field};
@@ -103,17 +103,21 @@ pub struct Notes {
     pub log: Vec<Logged>,
     /// Matches and targets that the packet met and that nobody could evaluate.
     pub not_evaluated: Vec<&'static str>,
+    /// Matches that were answered by what is assumed where nothing is known: no process has sent
+    /// the packet, no socket waits for it, no bridge and no IPsec have carried it.
+    pub assumed: Vec<&'static str>,
     /// Every station of its way, if that was asked for.
     pub account: Account,
 }
 
 impl Notes {
     pub(crate) fn clear(&mut self) {
-        let Self { mark, decided, path, log, not_evaluated, account } = self;
+        let Self { mark, decided, path, log, not_evaluated, assumed, account } = self;
         (*mark, *decided) = (0, None);
         path.clear();
         log.clear();
         not_evaluated.clear();
+        assumed.clear();
         account.clear();
     }
 }
@@ -228,6 +232,7 @@ impl Engine {
         let Said { verdict, step } = linear.ask(table, hook, &mut around);
         around.label();
         let rejected = around.rejected;
+        self.shared.get_mut().take_assumed(&mut self.notes.assumed);
         let passed = step.map(|step| Passed { family, step });
         self.notes.account.note(|| Station::Said { verdict, by: passed });
         match verdict {
@@ -535,6 +540,22 @@ impl Context for Around<'_, '_, '_> {
     fn reject(&mut self, how: &Reject) {
         self.notes.account.note(|| Station::Did(Deed::Rejected));
         self.rejected = Some(how.clone());
+    }
+
+    fn leads_back(&self, how: ReversePath) -> Option<bool> {
+        let Port::Interface(ingress) = self.walker.port else { return Some(true) };
+        self.network.leads_back(self.packet()?.source(), ingress, how)
+    }
+
+    fn groups(&self) -> [u32; 2] {
+        let ingress = match self.walker.port {
+            Port::Interface(id) => Some(id),
+            Port::Local => None,
+        };
+        [ingress, self.walker.egress].map(|id| {
+            let interface = id.and_then(|id| self.network.interface(id));
+            interface.map_or(0, |interface| interface.group)
+        })
     }
 
     fn not_evaluated(&mut self, extension: &'static str) {

@@ -10,7 +10,9 @@ use core::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 
-use crate::route::{InterfaceId, Network, RoutingDrop};
+use stateward_rules as rules;
+
+use crate::route::{InterfaceId, Link, Network, Routing, RoutingDrop};
 
 /// `rp_filter`: whether the routes must lead back to a source.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -83,6 +85,34 @@ impl Network {
             Some(_) => asked == ReversePath::Loose && self.has_ipv4(ingress),
         };
         if leads_back { Ok(()) } else { Err(RoutingDrop::ReversePath) }
+    }
+
+    /// Whether the routes lead back to a source, as `rpfilter` asks, of IPv6 as well; `None`
+    /// without routing. Kernel counterparts: `rpfilter_lookup_reverse`, `rpfilter_lookup_reverse6`.
+    pub(crate) fn leads_back(
+        &self,
+        source: IpAddr,
+        ingress: InterfaceId,
+        how: rules::ReversePath,
+    ) -> Option<bool> {
+        if self.routing() == Routing::Off {
+            return None;
+        }
+        let way = match source {
+            _ if source.is_unspecified() && source.is_ipv6() => return Some(true),
+            // Where there are neighbours, their link is routed to.
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+                let on_link = self.interface(ingress)?.link == Link::Ethernet;
+                return Some(on_link || self.route(source) == Some(ingress));
+            }
+            _ if self.is_anycast(source) => return Some(false),
+            IpAddr::V6(_) if self.is_local(source) => return Some(how.local),
+            _ if self.is_local(source) && !how.local => return Some(false),
+            IpAddr::V4(v4) if !v4.is_broadcast() && self.is_broadcast(source) => None,
+            IpAddr::V4(v4) => self.holder_of(v4).or_else(|| self.route(source)),
+            IpAddr::V6(_) => self.route(source),
+        };
+        Some(way.is_some_and(|way| how.loose || way == ingress))
     }
 
     /// The interface that has this address.

@@ -182,6 +182,7 @@ fn engine() -> Engine {
         mtu,
         link: Link::Ethernet,
         source_check: SourceCheck::default(),
+        group: 0,
     };
     let interfaces = vec![
         interface("lan", ["10.0.0.1/24", "fd00:1::1/64"], 1500),

@@ -174,6 +174,7 @@ fn network(config: &Config) -> Network {
             mtu: known.mtu.unwrap_or(DEFAULT_MTU),
             link: Link::Ethernet,
             source_check: SourceCheck::default(),
+            group: known.group.unwrap_or_default(),
         })
         .collect();
     let number = |name: &str| {

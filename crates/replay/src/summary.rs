@@ -28,6 +28,8 @@ pub struct Summary {
     pub not_evaluated_packets: u64,
     /// These matches and targets, by name.
     pub not_evaluated: Tally,
+    /// Packets of which something was assumed, by the match that asked.
+    pub assumed: Tally,
     /// Packets whose transport checksum was left to the sender's network card.
     pub unfinished: u64,
     /// Packets cut by the capture's snap length.
@@ -140,6 +142,7 @@ impl Summary {
         let notes = engine.notes();
         self.not_evaluated_packets += u64::from(!notes.not_evaluated.is_empty());
         notes.not_evaluated.iter().for_each(|name| self.not_evaluated.count(name));
+        notes.assumed.iter().for_each(|name| self.assumed.count(name));
     }
 
     /// A packet was not for this machine.

@@ -242,6 +242,9 @@ fn reason(line: &mut String, step: &Step<'_>, outcome: &Outcome, paint: &Paint) 
     for name in &notes.not_evaluated {
         write!(line, "{}{name} not evaluated", apart())?;
     }
+    for name in &notes.assumed {
+        write!(line, "{}{} assumed", apart(), assumption(name))?;
+    }
     for logged in &notes.log {
         match logged {
             Logged::Line(logged) => write!(line, "\n    log: {}", logged.text.trim_end())?,
@@ -251,6 +254,19 @@ fn reason(line: &mut String, step: &Step<'_>, outcome: &Outcome, paint: &Paint) 
         }
     }
     Ok(())
+}
+
+/// What is assumed of a packet of which nothing is known, when this match asks.
+pub(crate) fn assumption(name: &'static str) -> &'static str {
+    match name {
+        "owner" => "no process as its sender (owner)",
+        "cgroup" => "no process as its sender (cgroup)",
+        "socket" => "no socket that waits for it (socket)",
+        "physdev" => "no bridge on its way (physdev)",
+        "policy" => "no IPsec on its way (policy)",
+        "rpfilter" => "a route back to its source (rpfilter)",
+        other => other,
+    }
 }
 
 /// Puts a style around text, if colours are wanted.

@@ -81,6 +81,9 @@ pub struct Packet<'a> {
     /// Matches and targets that it met and that are not evaluated.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub not_evaluated: &'a [&'static str],
+    /// Matches that were answered by what is assumed, because a capture cannot know.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub assumed: &'a [&'static str],
     /// Its mark at its end.
     #[serde(skip_serializing_if = "is_zero")]
     pub mark: u32,
@@ -111,6 +114,7 @@ impl<'a> Packet<'a> {
             events: step.events,
             log: Log(step.ruled.map_or(&[], |ruled| &ruled.notes().log)),
             not_evaluated: step.ruled.map_or(&[], |ruled| &ruled.notes().not_evaluated),
+            assumed: step.ruled.map_or(&[], |ruled| &ruled.notes().assumed),
             mark: step.ruled.map_or(0, |ruled| ruled.notes().mark),
             explanation: step.explained.map(Explanation),
         };
@@ -347,6 +351,9 @@ pub struct End<'a> {
     /// Packets that met matches or targets that are not evaluated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_evaluated: Option<&'a crate::summary::Tally>,
+    /// Packets of which something was assumed, by the match that asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assumed: Option<&'a crate::summary::Tally>,
     /// Counters of the tracker.
     pub statistics: Statistics<'a>,
     /// IP packets read.
@@ -385,6 +392,7 @@ impl<'a> End<'a> {
             counters: counters(Family::V4),
             counters6: counters(Family::V6),
             not_evaluated: (summary.not_evaluated_packets > 0).then_some(&summary.not_evaluated),
+            assumed: (!summary.assumed.sorted().is_empty()).then_some(&summary.assumed),
             table: with_tables.then_some(Table(replay)),
             expectations: with_tables.then(|| Expectations(replay.engine().tracker())),
             statistics: Statistics { tracker: replay.engine().tracker(), summary },

@@ -116,6 +116,23 @@ pub trait Context {
     /// match, the target does nothing.
     fn not_evaluated(&mut self, extension: &'static str);
 
+    /// Notes that a match has been answered by what is assumed of a packet of which nothing else is
+    /// known.
+    fn assume(&self, extension: &'static str) {
+        self.shared().borrow_mut().assume(extension);
+    }
+
+    /// Whether the routes lead back to its source by the interface it came in by; `None` if there
+    /// are no routes.
+    fn leads_back(&self, _: ReversePath) -> Option<bool> {
+        None
+    }
+
+    /// The groups of the interfaces it came in by and leaves by.
+    fn groups(&self) -> [u32; 2] {
+        [0; 2]
+    }
+
     /// A rule or a chain's end that the packet met, as the kernel's TRACE tells it.
     fn passed(&mut self, step: Step);
 
@@ -163,6 +180,15 @@ impl Default for ZoneOf {
     fn default() -> Self {
         Self::Rule(Zone::DEFAULT)
     }
+}
+
+/// How `rpfilter` asks the routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReversePath {
+    /// They may lead back by any interface.
+    pub loose: bool,
+    /// This host's own addresses are as good as others.
+    pub local: bool,
 }
 
 /// What rules see of a packet's connection.

@@ -78,7 +78,9 @@ pub mod tried;
 mod validate;
 mod words;
 
-pub use context::{Connection, Context, Copied, Step, StepKind, StepName, Tracking, ZoneOf};
+pub use context::{
+    Connection, Context, Copied, ReversePath, Step, StepKind, StepName, Tracking, ZoneOf,
+};
 pub use diagnostic::{Diagnostic, Refuser, Severity};
 pub use evaluate::{ChainVerdict, CompiledRuleset, Said};
 pub use option::Masked;

@@ -30,12 +30,30 @@ pub struct Shared {
     pub hashlimit: hashlimit::Tables,
     /// ipset's sets.
     pub sets: Sets,
+    /// Matches that were answered by what is assumed, since [`Shared::take_assumed`].
+    assumed: Vec<&'static str>,
 }
 
 impl Shared {
     /// A packet comes: what is given a time from the first one on begins to run.
     pub fn begin(&mut self, now: Instant) {
         self.sets.begin(ticks(now));
+    }
+
+    /// Notes a match that was answered by what is assumed.
+    pub(crate) fn assume(&mut self, extension: &'static str) {
+        if !self.assumed.contains(&extension) {
+            self.assumed.push(extension);
+        }
+    }
+
+    /// Moves what was assumed to `to`, each name once.
+    pub fn take_assumed(&mut self, to: &mut Vec<&'static str>) {
+        for name in self.assumed.drain(..) {
+            if !to.contains(&name) {
+                to.push(name);
+            }
+        }
     }
 
     /// State for rules of one family that are put in force in the place of the former ones.

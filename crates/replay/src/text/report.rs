@@ -1,5 +1,6 @@
 //! The summary for people.
 
+use crate::text::assumption;
 use std::fmt;
 
 use stateward_conntrack::Instant;
@@ -22,6 +23,9 @@ impl fmt::Display for Report<'_> {
         column(f, "INVALID because of", summary.invalid.sorted())?;
         column(f, "Dropped because of", summary.dropped.sorted())?;
         column(f, "Not evaluated, though packets met it", summary.not_evaluated.sorted())?;
+        let assumed = summary.assumed.sorted().into_iter();
+        let assumed = assumed.map(|(name, count)| (assumption(name), count));
+        column(f, "Assumed of packets, because a capture cannot know", assumed)?;
         let statistics = self.0.engine().tracker().statistics();
         let given_up = "connections gave way to new ones (early_drop)";
         column(f, "The table was full", [(given_up, statistics.early_drop)])?;

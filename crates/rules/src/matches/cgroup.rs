@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension, Place};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::rule::Test;
 use crate::ruleset::Hook;
@@ -70,4 +72,10 @@ impl Extension for Cgroup {
     }
 }
 
-impl Matching for Cgroup {}
+impl Matching for Cgroup {
+    /// No process is known to have sent the packet: it is of no group, asked with `!` or without.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        view.context.assume("cgroup");
+        Ok(false)
+    }
+}

@@ -2,9 +2,11 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension, Place};
 use crate::matches::realm::{named, save_named};
+use crate::memory::Memory;
 use crate::option::{Given, Masked, OptionSpec, Refusal, Seen};
 use crate::rule::{Header, Test};
 use crate::ruleset::Hook;
@@ -81,4 +83,14 @@ impl Extension for Devgroup {
     }
 }
 
-impl Matching for Devgroup {}
+impl Matching for Devgroup {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let [input, output] = view.context.groups();
+        let is = |asked: Option<Test<Masked>>, group: u32| {
+            asked.is_none_or(|Test { value: Masked { value, mask }, inverted }| {
+                ((group ^ value) & mask == 0) != inverted
+            })
+        };
+        Ok(is(self.source, input) && is(self.destination, output))
+    }
+}

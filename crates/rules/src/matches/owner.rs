@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension, Place};
+use crate::memory::Memory;
 use crate::number;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::{Header, Test};
@@ -123,4 +125,14 @@ fn range(given: &Given<'_>) -> Result<(u32, u32), Refusal> {
     parse().ok_or_else(|| given.bad().hint("numbers, and `root`: other names are not resolved"))
 }
 
-impl Matching for Owner {}
+impl Matching for Owner {
+    /// No process is known to have sent the packet: so it is with what is forwarded, and with what
+    /// this host answers. Then all that is asked must be asked with `!`.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        view.context.assume("owner");
+        let Self { user, group, socket, .. } = self;
+        Ok(user.is_none_or(|user| user.inverted)
+            && group.is_none_or(|group| group.inverted)
+            && socket.is_none_or(|socket| socket.inverted))
+    }
+}

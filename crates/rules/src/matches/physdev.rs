@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension, Place};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::{Header, Interface, Test};
 use crate::ruleset::Hook;
@@ -104,4 +106,13 @@ fn interface(given: &Given<'_>) -> Result<Interface, Refusal> {
     }
 }
 
-impl Matching for Physdev {}
+impl Matching for Physdev {
+    /// No bridge is known to have carried the packet. Then all that is asked must be asked with
+    /// `!`.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        view.context.assume("physdev");
+        let Self { input, output, is_in, is_out, is_bridged } = self;
+        let ports = [input, output].into_iter().flatten().all(|port| port.inverted);
+        Ok(ports && [is_in, is_out, is_bridged].into_iter().flatten().all(|asked| asked.inverted))
+    }
+}

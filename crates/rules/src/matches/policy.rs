@@ -3,9 +3,11 @@
 use stateward_wire::Family;
 
 use crate::address::Network;
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension, Place};
 use crate::matches::conntrack::save_address;
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
 use crate::rule::{Header, Test};
 use crate::ruleset::Hook;
@@ -249,4 +251,10 @@ impl Element {
     }
 }
 
-impl Matching for Policy {}
+impl Matching for Policy {
+    /// IPsec is not known to have anything to do with the packet.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        view.context.assume("policy");
+        Ok(!self.ipsec)
+    }
+}

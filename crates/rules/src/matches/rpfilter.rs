@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::{ReversePath, View};
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
@@ -69,4 +71,13 @@ impl Extension for Rpfilter {
     }
 }
 
-impl Matching for Rpfilter {}
+impl Matching for Rpfilter {
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        let how = ReversePath { loose: self.loose, local: self.local };
+        let leads_back = view.context.leads_back(how).unwrap_or_else(|| {
+            view.context.assume("rpfilter");
+            true
+        });
+        Ok(leads_back != self.inverted)
+    }
+}

@@ -2,8 +2,10 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Matching;
+use crate::context::View;
+use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension};
+use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::ruleset::Hook;
 use crate::save::Save;
@@ -64,4 +66,10 @@ impl Extension for Socket {
     }
 }
 
-impl Matching for Socket {}
+impl Matching for Socket {
+    /// No socket of this host is known.
+    fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
+        view.context.assume("socket");
+        Ok(false)
+    }
+}

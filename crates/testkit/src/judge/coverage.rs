@@ -50,8 +50,8 @@ const BEYOND: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// No packet of the kernel driver's comes with the Ethernet header that this asks for.
-const NEVER_MET: &str = "-m eui64";
+/// What no packet of the kernel driver's has: an Ethernet header, a socket, a process.
+const NEVER_MET: [&str; 3] = ["-m eui64", "-m socket", "-m cgroup"];
 
 /// Counts of what was touched.
 #[derive(Debug, Clone, Default)]
@@ -191,7 +191,8 @@ impl Coverage {
     /// The matches and targets that packets met less than so often.
     fn rules_wanting(&self, enough: u64) -> impl Iterator<Item = String> + '_ {
         let counted = ruleset::names().map(|name| (self.rules.count(&name), name));
-        let wanting = counted.filter(move |(count, name)| *count < enough && name != NEVER_MET);
+        let wanting = counted
+            .filter(move |(count, name)| *count < enough && !NEVER_MET.contains(&name.as_str()));
         wanting.map(|(count, name)| format!("packets that met {name}: {count}"))
     }
 

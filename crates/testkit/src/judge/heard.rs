@@ -25,6 +25,17 @@ pub(crate) struct Heard {
     pub(crate) statistics: BTreeMap<&'static str, u64>,
 }
 
+impl Heard {
+    /// Whose end was not told, and whose beginning, is no more known by the events: the kernel may
+    /// give an id again.
+    pub(crate) fn forget_numbers(&mut self) {
+        for fate in &mut self.packets {
+            let told = fate.events.iter_mut().chain(&mut fate.expired);
+            told.for_each(|told| told.connection = 0);
+        }
+    }
+}
+
 /// What became of one packet.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fate {

@@ -172,6 +172,7 @@ fn network(settings: &Settings) -> Network {
         mtu,
         link: Link::PointToPoint,
         source_check: SourceCheck { reverse_path, own: OwnSource::Accepted },
+        group: 0,
     };
     let mtu = settings.mtu.map_or(1500, u32::from);
     let interfaces = vec![

@@ -3,6 +3,7 @@
 mod ipv6;
 mod remembering;
 mod transport;
+mod unknown;
 
 use super::{Entry, Place, not};
 use crate::dialogue::Random;
@@ -11,11 +12,13 @@ use crate::dialogue::Random;
 pub(super) const ALL: &[Entry] = &[
     ("addrtype", addrtype),
     ("ah", transport::ah),
+    ("cgroup", unknown::cgroup),
     ("connbytes", connbytes),
     ("connlabel", connlabel),
     ("connmark", connmark),
     ("conntrack", conntrack),
     ("dccp", transport::dccp),
+    ("devgroup", unknown::devgroup),
     ("dscp", dscp),
     ("dst", ipv6::dst),
     ("ecn", ecn),
@@ -36,10 +39,16 @@ pub(super) const ALL: &[Entry] = &[
     ("mark", mark),
     ("mh", ipv6::mh),
     ("multiport", multiport),
+    ("owner", unknown::owner),
+    ("owner", unknown::owner),
+    ("physdev", unknown::physdev),
+    ("policy", unknown::policy),
     ("quota", quota),
     ("recent", remembering::recent),
+    ("rpfilter", unknown::rpfilter),
     ("rt", ipv6::rt),
     ("sctp", transport::sctp),
+    ("socket", unknown::socket),
     ("state", state),
     ("statistic", statistic),
     ("string", remembering::string),
