@@ -40,7 +40,7 @@ impl Network {
         let is_here = |net: &IpNet| net.addr() == IpAddr::V4(address);
         let unnamed = device.is_none() && self.is_own(address.into());
         let loops = address.is_loopback() && device.is_none_or(|name| name == "lo");
-        if address.octets()[0] == 0 || address.is_broadcast() {
+        if address.is_unspecified() || address.is_broadcast() {
             BROADCAST
         } else if address.is_multicast() {
             MULTICAST
