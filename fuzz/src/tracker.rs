@@ -161,7 +161,12 @@ impl Run<'_> {
         let originals: Vec<Vec<u8>> = waiting.iter().map(|packet| packet.bytes.clone()).collect();
         let mut arrivals: Vec<Arrival<'_>> = waiting
             .iter_mut()
-            .map(|Waiting { door, bytes, now }| Arrival { port: door.port(), bytes, now: *now, link: None })
+            .map(|Waiting { door, bytes, now }| Arrival {
+                port: door.port(),
+                bytes,
+                now: *now,
+                link: None,
+            })
             .collect();
         if let [arrival] = arrivals.as_mut_slice() {
             let outcome = engine.process(arrival, from);
