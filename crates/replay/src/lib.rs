@@ -43,5 +43,7 @@ pub mod trace;
 pub mod typed;
 pub mod write;
 
+mod picture;
+
 #[cfg(test)]
 mod craft;

@@ -7,6 +7,8 @@ use std::fmt;
 use stateward_conntrack::text::{LineError, read};
 use stateward_conntrack::{ConnId, Given, Instant, Tracker};
 
+use crate::picture::Picture;
+
 /// The connections of a file, each with its line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Dump {
@@ -34,11 +36,9 @@ impl fmt::Display for DumpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, text, error: LineError { at, length, message } } = self;
         let before = text.get(..*at).unwrap_or(text).chars().count();
-        let margin = line.to_string().len();
         writeln!(f, "{file}:{line}:{}: {message}", before + 1)?;
-        writeln!(f, "{:margin$} |", "")?;
-        writeln!(f, "{line} | {}", text.replace('\t', " "))?;
-        write!(f, "{:margin$} | {:before$}{:^<length$}", "", "", "")
+        let margin = line.to_string();
+        Picture { margin: &margin, text, column: before, width: *length }.fmt(f)
     }
 }
 

@@ -69,6 +69,9 @@ pub struct Lines<W: Write> {
     connection: usize,
 }
 
+/// Room for the name of an interface at most: the kernel's have 15 characters, a capture's any.
+const WIDEST: usize = 64;
+
 impl<W: Write> Lines<W> {
     /// Lines of what is wanted.
     pub fn new(out: W, wanted: Wanted, colour: Colour) -> Self {
@@ -97,7 +100,7 @@ impl<W: Write> Lines<W> {
             None => "  ",
         };
         let name = state.map_or("-", CtState::name);
-        self.interface = self.interface.max(step.interface.chars().count());
+        self.interface = self.interface.max(step.interface.chars().count().min(WIDEST));
         self.connection = self.connection.max(connection.width());
         let Self { line, colour, interface, connection: numbers, day, .. } = self;
         let paint = |style| Paint { style, colour: *colour };

@@ -27,6 +27,7 @@ use stateward_wire::{Packet, compose, protocol};
 
 use self::talk::Talks;
 use self::words::{Word, Words};
+use crate::picture::Picture;
 
 /// A packet that somebody typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,10 +61,8 @@ impl fmt::Display for TypedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { text, column, width, message, hint } = self;
         writeln!(f, "{message}")?;
-        writeln!(f, "  |")?;
-        writeln!(f, "  | {text}")?;
-        let marks = "^".repeat(*width);
-        write!(f, "{}", format!("  | {:column$}{marks} {hint}", "").trim_end())
+        Picture { margin: " ", text, column: *column, width: *width }.fmt(f)?;
+        if hint.is_empty() { Ok(()) } else { write!(f, " {hint}") }
     }
 }
 

@@ -1,8 +1,11 @@
 //! Texts that people and other programs write: none makes this crate panic, and what is refused is
 //! shown.
 
+use std::path::Path;
+
 use proptest::prelude::*;
 use stateward_conntrack::text::read;
+use stateward_replay::config::Config;
 use stateward_replay::ip::IpListing;
 use stateward_replay::table::Dump;
 use stateward_replay::typed::Typist;
@@ -63,6 +66,25 @@ fn listings() -> impl Strategy<Value = String> {
     let object = object.prop_map(|fields| format!("{{{}}}", fields.join(",")));
     let objects = prop::collection::vec(object, 0..4);
     objects.prop_map(|objects| format!("[{}]", objects.join(",")))
+}
+
+/// Longer than the widest field that Rust formats.
+const LONG: usize = 70_000;
+
+#[test]
+fn long_lines_are_refused_with_a_picture_of_the_place_alone() {
+    let (blanks, word) = (" ".repeat(LONG), "z".repeat(LONG));
+    for line in [format!("{blanks} zzz"), format!("{word} x"), format!("udp 17 {blanks}{word}")] {
+        let mut shown = vec![Typist::default().read(&line).unwrap_err().to_string()];
+        shown.extend(Dump::parse("table", &line).unwrap_err().iter().map(ToString::to_string));
+        shown.push(Config::parse(Path::new("gateway.toml"), &line).unwrap_err().to_string());
+        for picture in shown {
+            // The message before it may say the word.
+            let lines: Vec<_> = picture.lines().rev().take(3).collect();
+            assert!(lines[0].contains('^'), "{picture}");
+            assert!(lines.iter().all(|line| line.chars().count() < 1_000), "{picture}");
+        }
+    }
 }
 
 proptest! {

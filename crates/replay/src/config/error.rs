@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::picture::Picture;
+
 /// Why a configuration was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
@@ -41,11 +43,10 @@ impl fmt::Display for ConfigError {
         let file = self.file.display();
         let Some(place) = &self.place else { return write!(f, "{file}: {}", self.message) };
         let Place { line, column, width, text } = place;
-        let margin = line.to_string().len();
         writeln!(f, "{file}:{line}:{column}: {}", self.message)?;
-        writeln!(f, "{:margin$} |", "")?;
-        writeln!(f, "{line} | {text}")?;
-        write!(f, "{:margin$} | {:indent$}{:^<width$}", "", "", "", indent = column - 1)?;
+        let margin = line.to_string();
+        Picture { margin: &margin, text, column: column.saturating_sub(1), width: *width }
+            .fmt(f)?;
         match &self.hint {
             Some(hint) => write!(f, " {hint}"),
             None => Ok(()),
@@ -100,8 +101,7 @@ impl Source {
             line: before.matches('\n').count() + 1,
             column: head.chars().count() + 1,
             width: meant.chars().count().max(1),
-            // A tab is one character to the column but would be several to the terminal.
-            text: format!("{head}{tail}").replace('\t', " "),
+            text: format!("{head}{tail}"),
         }
     }
 }
