@@ -83,6 +83,13 @@ impl End {
         }
     }
 
+    pub(super) fn tick(self) -> Option<u64> {
+        match self {
+            Self::At(tick) => Some(tick),
+            Self::Never | Self::After(_) => None,
+        }
+    }
+
     pub(crate) fn is_over(self, now: u64) -> bool {
         matches!(self, Self::At(tick) if tick < now)
     }

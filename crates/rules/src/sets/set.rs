@@ -1,6 +1,9 @@
 //! One set: its type, its elements, and how a packet finds them.
+//!
+//! Besides the elements a set keeps which were added first and which end first, so that adding to a
+//! full set walks none of the others.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stateward_wire::{Family, protocol};
 
@@ -26,6 +29,10 @@ pub(crate) struct Set {
     pub(crate) elements: BTreeMap<Key, Element>,
     /// How many elements have each length of a network.
     prefixes: BTreeMap<u8, usize>,
+    /// The elements by [`Element::turn`], if a full set loses its oldest one.
+    order: BTreeMap<u64, Key>,
+    /// The elements that end at a tick, by it.
+    ends: BTreeSet<(u64, Key)>,
     turn: u64,
 }
 
@@ -111,6 +118,8 @@ impl Set {
             has_info: false,
             elements: BTreeMap::new(),
             prefixes: BTreeMap::new(),
+            order: BTreeMap::new(),
+            ends: BTreeSet::new(),
             turn: 0,
         }
     }
@@ -139,7 +148,10 @@ impl Set {
     }
 
     pub(super) fn begin(&mut self, now: u64) {
-        self.elements.values_mut().for_each(|element| element.end.begin(now));
+        for (key, element) in &mut self.elements {
+            element.end.begin(now);
+            self.ends.extend(element.end.tick().map(|tick| (tick, *key)));
+        }
         if let Kind::List { members } = &mut self.kind {
             members.iter_mut().for_each(|(_, element)| element.end.begin(now));
         }
@@ -248,11 +260,14 @@ impl Set {
             self.forget(now);
         }
         if self.elements.len() >= self.header.most as usize {
-            let oldest = self.elements.iter().min_by_key(|(_, element)| element.turn);
-            let oldest = oldest.map(|(key, _)| *key).filter(|_| self.header.makes_room);
+            let oldest = self.order.first_key_value().map(|(_, key)| *key);
             self.take_out(&oldest.ok_or(NotAdded::Full)?);
         }
         self.turn += 1;
+        if self.header.makes_room {
+            self.order.insert(self.turn, key);
+        }
+        self.ends.extend(element.end.tick().map(|tick| (tick, key)));
         self.elements.insert(key, Element { turn: self.turn, ..element });
         if matches!(self.kind, Kind::Net | Kind::NetPort) {
             *self.prefixes.entry(key.prefix).or_default() += 1;
@@ -267,6 +282,10 @@ impl Set {
 
     fn take_out(&mut self, key: &Key) -> Option<Element> {
         let element = self.elements.remove(key)?;
+        self.order.remove(&element.turn);
+        if let Some(tick) = element.end.tick() {
+            self.ends.remove(&(tick, *key));
+        }
         if let Some(count) = self.prefixes.get_mut(&key.prefix) {
             *count -= 1;
             if *count == 0 {
@@ -278,9 +297,12 @@ impl Set {
 
     /// Takes out all that is over.
     fn forget(&mut self, now: u64) {
-        let over = self.elements.iter().filter(|(_, element)| element.end.is_over(now));
-        let over: Vec<_> = over.map(|(key, _)| *key).collect();
-        over.iter().for_each(|key| _ = self.take_out(key));
+        while let Some((tick, key)) = self.ends.first().copied() {
+            if !End::At(tick).is_over(now) {
+                break;
+            }
+            self.take_out(&key);
+        }
     }
 }
 

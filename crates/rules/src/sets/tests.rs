@@ -1,11 +1,18 @@
 use stateward_conntrack::Instant;
 
+use super::element::{Element, End, Key};
+use super::set::NotAdded;
 use super::*;
 use crate::evaluate::tests::{Alone, Sharing};
 use crate::source::Source;
 
 fn read(text: &str) -> Sets {
     Sets::parse(&Source::new("sets", text)).unwrap_or_else(|errors| panic!("{}", errors[0]))
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures")]
+fn clock() -> std::time::Instant {
+    std::time::Instant::now()
 }
 
 /// Packets of UDP from 192.0.2.1:4000 to 192.0.2.2:53, each with its second, under rules of FORWARD.
@@ -106,6 +113,66 @@ fn a_full_set_takes_no_more_but_what_is_over_makes_room() {
     assert_eq!(dropped(sets, &rules, &[1, 2, 7, 8]).0, [false, false, false, true]);
     let sets = "create s hash:ip maxelem 1 forceadd\nadd s 9.9.9.9\n";
     assert_eq!(dropped(sets, &rules, &[1, 2]).0, [false, true]);
+}
+
+#[test]
+fn adding_to_a_full_set_walks_none_of_its_elements() {
+    let begun = clock();
+    let text = "create s hash:ip forceadd\nadd s 10.0.0.0/15\n";
+    let saved = read(text).saved(Instant::default()).to_string();
+    let mut lines = saved.lines().skip(1);
+    assert_eq!((lines.next(), lines.clone().count()), (Some("add s 10.1.0.0"), 65_535));
+    assert_eq!(lines.last(), Some("add s 10.1.255.255"));
+    // With two walks for each it takes much longer.
+    assert!(begun.elapsed().as_secs() < 20, "{:?}", begun.elapsed());
+}
+
+/// Random additions and removals, beside a plain list of what must be there.
+#[test]
+fn full_sets_lose_what_is_over_and_then_their_oldest() {
+    const MOST: usize = 6;
+    let mut seed = 1_u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (seed >> 33) % below
+    };
+    for makes_room in [false, true] {
+        let room = if makes_room { "forceadd" } else { "" };
+        let mut sets = read(&format!("create s hash:ip maxelem {MOST} timeout 0 {room}\n"));
+        let set = sets.sets.get_mut("s").unwrap();
+        let mut there: Vec<(Key, End)> = Vec::new();
+        for now in 0..20_000 {
+            let mut key = Key::default();
+            key.address[0] = random(12) as u8 + 1;
+            let end = if random(3) == 0 { End::Never } else { End::At(now + random(12)) };
+            let held = there.iter().position(|(one, _)| *one == key);
+            let held = held.map(|at| (at, !there[at].1.is_over(now)));
+            if random(5) == 0 {
+                assert_eq!(set.remove(&key, now), held.is_some_and(|(_, lives)| lives));
+                held.map(|(at, _)| there.remove(at));
+                continue;
+            }
+            let expected = match held {
+                Some((_, true)) => Err(NotAdded::There),
+                _ => {
+                    held.map(|(at, _)| there.remove(at));
+                    if there.len() == MOST {
+                        there.retain(|(_, end)| !end.is_over(now));
+                    }
+                    if there.len() == MOST && makes_room {
+                        there.remove(0);
+                    }
+                    if there.len() < MOST { Ok(()) } else { Err(NotAdded::Full) }
+                }
+            };
+            expected.map(|()| there.push((key, end))).ok();
+            assert_eq!(set.add(key, Element { end, ..Element::default() }, now), expected);
+            let mut of_set: Vec<_> = set.elements.iter().collect();
+            of_set.sort_by_key(|(_, element)| element.turn);
+            let of_set: Vec<_> = of_set.iter().map(|(key, one)| (**key, one.end)).collect();
+            assert_eq!(of_set, there, "at {now}");
+        }
+    }
 }
 
 #[test]
