@@ -35,6 +35,21 @@ pub(crate) struct Error {
     pub(crate) rest: [u8; 4],
 }
 
+/// Whether the sender is told even of a packet that many received (RFC 4443, 2.4): of IPv6, what is
+/// too big, and of four kinds of options that must be known one.
+fn is_told_to_many(packet: &Packet<'_>, error: &Error) -> bool {
+    const KIND: u8 = 0xc0;
+    const TOLD: u8 = 0x80;
+    let option = packet.bytes().get(u32::from_be_bytes(error.rest) as usize);
+    let is_option = || option.is_some_and(|option| option & KIND == TOLD);
+    packet.source().is_ipv6()
+        && match (error.kind, error.code) {
+            (2, _) => true,
+            (4, 2) => is_option(),
+            _ => false,
+        }
+}
+
 /// The error that tells the sender why its packet ended, if there is one.
 fn error_for(reason: RoutingDrop, v4: bool) -> Option<Error> {
     let plain = |kind, code| Some(Error { kind, code, rest: [0; 4] });
@@ -85,13 +100,10 @@ impl Engine {
         packet: &Packet<'_>,
         error: &Error,
     ) {
-        // Of four kinds of options that must be known, one is answered even where many received it.
-        let many = packet.destination().is_multicast() && (error.kind, error.code) != (4, 2);
-        if many || self.network.is_broadcast(packet.destination()) || !may_be_told(packet) {
-            return;
-        }
-        // Nor is what the link sent to many.
-        if walker.link.is_some_and(|link| link.to != To::Us) {
+        let many = packet.destination().is_multicast()
+            || walker.link.is_some_and(|link| link.to != To::Us);
+        let told = !many || is_told_to_many(packet, error);
+        if !told || self.network.is_broadcast(packet.destination()) || !may_be_told(packet) {
             return;
         }
         let to = packet.source();

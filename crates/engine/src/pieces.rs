@@ -65,7 +65,8 @@ impl Engine {
             Err(malformed) => return Outcome::malformed(malformed, bytes.len()),
         };
         let largest_piece = Some(origins.largest());
-        let mut walker = Walker { largest_piece, incomplete, link, ..Walker::new(now, port) };
+        let mark = self.arrival_mark;
+        let mut walker = Walker { largest_piece, incomplete, link, mark, ..Walker::new(now, port) };
         let (layout, came) = (packet.layout(), packet.length());
         if self.rules.lengthen(layout.family()) {
             bytes.resize(bytes.len() + ROOM, 0);

@@ -170,7 +170,7 @@ impl Engine {
         self.rules.of(family)
     }
 
-    /// What the rules share: the lists of `-m recent`.
+    /// What the rules share: the lists of `-m recent`, the tables of `-m hashlimit`, the sets.
     pub fn shared(&self) -> impl core::ops::Deref<Target = Shared> {
         self.shared.borrow()
     }

@@ -281,7 +281,8 @@ impl Engine {
         packet: &Packet<'_>,
         reason: RoutingDrop,
     ) -> Outcome {
-        let mut walker = Walker::new(arrival.now, arrival.port);
+        let link = arrival.link;
+        let mut walker = Walker { link, ..Walker::new(arrival.now, arrival.port) };
         let Ended = self.refuse(&mut walker, packet, reason);
         Outcome::unseen(Verdict::Drop(At::Routing), Why::Routing(reason), packet.length())
     }

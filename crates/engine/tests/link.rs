@@ -24,7 +24,11 @@ COMMIT
 ";
 
 fn engine() -> Engine {
-    let interfaces = [("lan0", "192.168.1.1/24"), ("wan0", "10.9.9.1/24")];
+    engine_of(["192.168.1.1/24", "10.9.9.1/24"])
+}
+
+fn engine_of([lan, wan]: [&str; 2]) -> Engine {
+    let interfaces = [("lan0", lan), ("wan0", wan)];
     let interfaces = interfaces.map(|(name, address)| Interface {
         addresses: vec![address.parse().unwrap()],
         ..Interface::named(name)
@@ -97,4 +101,36 @@ fn a_frame_for_many_is_not_forwarded() {
     assert_eq!(verdict(header(US)), Verdict::Forward(Some(InterfaceId(1))));
     assert_eq!(verdict(header(ALL)), Verdict::Drop(At::Routing));
     assert_eq!(verdict(header(GROUP)), Verdict::Drop(At::Routing));
+}
+
+/// What the host answers to a packet with an option of this kind that it does not know.
+fn answers_to_option(kind: u8, to: &str, destination: [u8; 6]) -> usize {
+    let mut engine = engine_of(["fd00::1/64", "fd00:9::1/64"]);
+    let header = [59, 0, kind, 4, 0, 0, 0, 0];
+    let (from, to) = ("fd00::9".parse().unwrap(), to.parse().unwrap());
+    let mut bytes = compose::ip(from, to, 0, &header);
+    let link = self::header(destination);
+    let now = Instant::from_secs(1);
+    let mut arrival = Arrival { port: LAN, bytes: &mut bytes, now, link: Some(&link) };
+    engine.process(&mut arrival, From::Wire);
+    let mut emitted = Vec::new();
+    engine.take_emitted(&mut emitted);
+    emitted.len()
+}
+
+#[test]
+fn of_what_many_received_one_kind_of_option_is_answered() {
+    const DISCARD_AND_TELL: u8 = 0x9e;
+    const TELL_UNLESS_MULTICAST: u8 = 0xde;
+    const MULTICAST: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+    for (kind, to, link, answers) in [
+        (DISCARD_AND_TELL, "fd00::1", US, 1),
+        (DISCARD_AND_TELL, "fd00::1", MULTICAST, 1),
+        (DISCARD_AND_TELL, "ff02::1", MULTICAST, 1),
+        (TELL_UNLESS_MULTICAST, "fd00::1", US, 1),
+        (TELL_UNLESS_MULTICAST, "fd00::1", MULTICAST, 0),
+        (TELL_UNLESS_MULTICAST, "ff02::1", MULTICAST, 0),
+    ] {
+        assert_eq!(answers_to_option(kind, to, link), answers, "{kind:#x} {to} {link:x?}");
+    }
 }

@@ -1,8 +1,9 @@
 //! Rules as they are run: the kernel's walk through a table, rule by rule.
 //!
-//! This is what `ipt_do_table` and `ip6t_do_table` do, in their order. A rule is met when its header and all its matches are; it counts, and its target decides or lets
-//! the packet go on. A jump remembers where it came from, a goto does not. The end of a user's
-//! chain leads back; the end of a built-in chain is its policy, and so is a RETURN there.
+//! This is what `ipt_do_table` and `ip6t_do_table` do, in their order. A rule is met when its header
+//! and all its matches are; it counts, and its target decides or lets the packet go on. A jump
+//! remembers where it came from, a goto does not. The end of a user's chain leads back; the end of a
+//! built-in chain is its policy, and so is a RETURN there.
 //!
 //! Three things are the kernel's and easily taken for mistakes: a header too short for a match ends
 //! the packet at once (hotdrop), whatever the rules after it; a verdict without any condition is
@@ -381,7 +382,7 @@ impl Trial<'_> {
         table.chains.get(chain)?.rules.get(number)
     }
 
-    /// Counts in `passed` how many tests did.
+    /// Says in `passed` how far it came.
     fn tests_pass(
         &mut self,
         rule: &Rule,
@@ -391,7 +392,7 @@ impl Trial<'_> {
         let mut broken = false;
         for Test { work, own } in self.tests.get_mut(rule.tests()).unwrap_or_default() {
             match work.passes(self.view, &mut Memory { own }) {
-                Ok(true) => *passed += 1,
+                Ok(true) => {}
                 Err(Stop::HotdropMet) => broken = true,
                 Ok(false) if !broken => return Ok(false),
                 Ok(false) | Err(Stop::Hotdrop) => return Err(Broken::Unmet),
@@ -402,6 +403,7 @@ impl Trial<'_> {
                     return Ok(false);
                 }
             }
+            *passed += 1;
         }
         if broken { Err(Broken::Met) } else { Ok(true) }
     }

@@ -164,6 +164,8 @@ pub struct Plan {
     pub expiry: bool,
     /// How many of 100 dialogues are held under rules.
     pub ruled: usize,
+    /// The rules, for IPv4 and IPv6, instead of random ones.
+    pub rules: Option<[String; 2]>,
 }
 
 impl Default for Plan {
@@ -175,6 +177,7 @@ impl Default for Plan {
             spoilt: true,
             expiry: false,
             ruled: 40,
+            rules: None,
         }
     }
 }
@@ -247,6 +250,9 @@ fn rules(seed: u64, plan: &Plan) -> Option<[String; 2]> {
     const APART: u64 = 0x7275_6c65;
     let mut random = Random::new(seed ^ APART);
     let ruled = random.chance(plan.ruled);
+    if ruled && plan.rules.is_some() {
+        return plan.rules.clone();
+    }
     ruled.then(|| [Family::V4, Family::V6].map(|family| ruleset::generate(&mut random, family)))
 }
 

@@ -28,6 +28,7 @@ mod linux {
     const USAGE: &str = "\
 usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NAME…]]
                      [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--ruled PERCENT]
+                     [--rules FILE] [--rules6 FILE]
                      [--keep DIRECTORY]
        testkit hold [--tell] CASE…
        testkit large hosts|mixed|services COUNT SEED
@@ -79,6 +80,13 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
                 "--length" => options.plan.packets = value.parse()?,
                 "--expiry" => options.plan.expiry = *value == "yes",
                 "--ruled" => options.plan.ruled = value.parse()?,
+                "--rules" | "--rules6" => {
+                    let text =
+                        fs::read_to_string(value).map_err(|error| format!("{value}: {error}"))?;
+                    let rules = options.plan.rules.get_or_insert_default();
+                    rules[usize::from(*name == "--rules6")] = text;
+                    options.plan.ruled = 100;
+                }
                 "--spoilt" => options.plan.spoilt = *value != "no",
                 "--keep" => options.keep = Some((*value).to_owned()),
                 "--family" => options.plan.families = [*value != "6", *value != "4"],

@@ -360,6 +360,7 @@ fn router() -> Network {
     let interface = |name: &str, addresses: [&str; 2], mtu| Interface {
         name: name.into(),
         addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
+        group: 0,
         mtu,
         link: Link::Ethernet,
         source_check: SourceCheck::default(),
