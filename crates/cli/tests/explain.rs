@@ -123,6 +123,30 @@ fn what_ip_lists_is_a_machine() {
 }
 
 #[test]
+fn a_long_row_of_chains_is_not_ever_deeper() {
+    // More than a formatter's width can be, at two blanks a chain.
+    const CHAINS: usize = 33_000;
+    let made: String = (1..=CHAINS).map(|chain| format!(":C{chain} - [0:0]\n")).collect();
+    let jumps = (1..CHAINS).map(|chain| format!("-A C{chain} -j C{}\n", chain + 1));
+    let jumps: String = jumps.collect();
+    let rules = format!(
+        "*filter\n:INPUT ACCEPT [0:0]\n{made}-A INPUT -j C1\n{jumps}-A C{CHAINS} -j DROP\nCOMMIT\n"
+    );
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("row.v4");
+    fs::write(&file, rules).unwrap();
+    let (file, packet) = (file.display(), "'udp 198.51.100.7:40000 > 203.0.113.1:53'");
+    let text = printed(&format!("stateward explain --host 203.0.113.1 --rules {file} {packet}"));
+    let indent = |of: &str| {
+        let line = text.lines().find(|line| line.ends_with(of)).unwrap_or_else(|| panic!("{of}"));
+        line.len() - line.trim_start().len()
+    };
+    assert_eq!([indent("-j C1"), indent("filter C1"), indent("-j C2")], [2, 2, 4]);
+    assert_eq!([indent("filter C20"), indent("-j C21")], [40, 42]);
+    assert_eq!([indent("filter C21 (21 chains deep)"), indent("-j C22")], [40, 42]);
+    assert_eq!([indent("filter C33000 (33000 chains deep)"), indent("-j DROP")], [40, 42]);
+}
+
+#[test]
 fn what_rules_name_in_vain_is_said_with_the_flag_that_helps() {
     let packet = "'tcp 198.51.100.7:40000 > 203.0.113.1:22 S'";
     let line = |more: &str| printed(&format!("stateward explain --rules rules.v4 {more} {packet}"));

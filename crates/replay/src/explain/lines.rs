@@ -13,7 +13,8 @@
 //! ```
 //!
 //! A rule that was met says what it asked for and what the packet had, one that was passed over the
-//! first option that failed. Chains stand under the rule that led to them, by two blanks deeper.
+//! first option that failed. Chains stand under the rule that led to them, by two blanks deeper,
+//! as far as a line has room.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -32,6 +33,10 @@ use crate::run::{ELSEWHERE, Fate, Meanwhile, Sink, Step};
 use crate::text::{Colour, Paint};
 use crate::trace;
 use stateward_wire::protocol;
+
+/// How deep a chain stands at most; below that its depth is said, because a ruleset may have any
+/// number of chains that each lead to the next.
+const DEEPEST: usize = 20;
 
 /// Which rules are told of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -274,11 +279,21 @@ impl Page<'_, '_> {
                     && let Some(written) = self.explained.written(passed)
                 {
                     let name = &written.chain.name;
-                    let _ = writeln!(self.text, "{:1$}{table} {name}", "", 2 * depth);
+                    let indent = self.indent() - 2;
+                    let _ = write!(self.text, "{:indent$}{table} {name}", "");
+                    self.text.push_str(&match depth > DEEPEST {
+                        true => format!(" ({depth} chains deep)\n"),
+                        false => "\n".to_owned(),
+                    });
                 }
             }
         }
-        2 * self.chains.len()
+        self.indent()
+    }
+
+    /// Where the rules of the chain stand that the packet is in.
+    fn indent(&self) -> usize {
+        2 * self.chains.len().min(DEEPEST + 1)
     }
 
     fn tried(
@@ -361,7 +376,7 @@ impl Page<'_, '_> {
             Deed::Rejected => "refuses the packet, and tells the sender".to_owned(),
             Deed::NotEvaluated(name) => format!("{name} is not evaluated yet"),
         };
-        writeln!(self.text, "{:1$}-> {what}", "", 2 * self.chains.len())
+        writeln!(self.text, "{:1$}-> {what}", "", self.indent())
     }
 
     /// The verdict, the connection, what leaves.
