@@ -205,6 +205,10 @@ fn ranges_become_elements_and_networks() {
         elements("create s hash:ip netmask 24\nadd s 10.0.0.0/23\n"),
         ["10.0.0.0", "10.0.1.0"]
     );
+    assert_eq!(
+        elements("create s hash:ip netmask 24\nadd s 10.0.2.3-10.0.0.7\n"),
+        ["10.0.0.0", "10.0.1.0", "10.0.2.0"]
+    );
     let text = "create s hash:net\nadd s 10.0.0.1-10.0.0.6\n";
     assert_eq!(elements(text), ["10.0.0.1", "10.0.0.2/31", "10.0.0.4/31", "10.0.0.6"]);
     let text = "create s hash:net\nadd s 255.255.255.254-255.255.255.255\n";
@@ -260,4 +264,32 @@ fn a_line_that_ipset_refuses_is_shown_with_its_place() {
     ] {
         assert!(Sets::parse(&Source::new("sets", text)).is_err());
     }
+}
+
+#[test]
+fn addresses_that_a_mask_makes_one_are_read_as_one() {
+    let begun = clock();
+    for (mask, range, expected) in [
+        ("netmask 1", "64.0.0.1-255.255.255.255", Err("the address 0 cannot be in such a set")),
+        ("netmask 1", "128.0.0.1-255.255.255.255", Ok("add s 128.0.0.0\n")),
+        ("bitmask 240.0.0.0", "16.0.0.1-47.255.255.255", Ok("add s 16.0.0.0\nadd s 32.0.0.0\n")),
+        (
+            "bitmask 0.0.0.0",
+            "0.0.0.1-255.255.255.255",
+            Err("the address 0 cannot be in such a set"),
+        ),
+        // A mask with a one at its end leaves as many as there are.
+        ("bitmask 128.0.0.1", "128.0.0.1-255.255.255.255", Err("so many addresses at once")),
+    ] {
+        let text = format!("create s hash:ip {mask}\nadd s {range}\n");
+        let read = Sets::parse(&Source::new("sets", &text));
+        let lines = |sets: &Sets| {
+            let saved = sets.saved(Instant::default()).to_string();
+            saved.split_once('\n').unwrap().1.to_owned()
+        };
+        let read = read.as_ref().map(lines).map_err(|errors| errors[0].message.as_str());
+        assert_eq!(read.as_deref().map_err(|message| *message), expected, "{text}");
+    }
+    // One step an address takes many times as long.
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
 }
