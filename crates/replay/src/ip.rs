@@ -10,6 +10,7 @@
 
 mod route;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -24,7 +25,9 @@ use crate::machine::DEFAULT_MTU;
 /// Interfaces and routes as `ip -j` lists them.
 #[derive(Debug, Clone, Default)]
 pub struct IpListing {
+    /// In the order of their ids; at most [`MOST_INTERFACES`].
     interfaces: Vec<Interface>,
+    ids: HashMap<String, InterfaceId>,
     routes: Vec<Found>,
     /// Whether there is a list of IPv4's and of IPv6's routes.
     has_routes: [bool; 2],
@@ -32,6 +35,14 @@ pub struct IpListing {
     broadcast: Vec<Ipv4Addr>,
     notes: Vec<String>,
 }
+
+/// More interfaces have no ids.
+const MOST_INTERFACES: usize = u16::MAX as usize;
+
+/// Notes that are worth reading; a file can give cause for any number.
+const MOST_NOTES: usize = 100;
+/// The place of the last one, which says that there are more.
+const LAST_NOTE: usize = MOST_NOTES - 1;
 
 /// Why a file is not what `ip -j` prints.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -166,13 +177,29 @@ impl IpListing {
             self.note_unknown(&file, &object, OF_LINKS);
             let interface = self.interface(&file, ifname, &object)?;
             let Some(interface) = interface else { continue };
-            match self.interfaces.iter_mut().find(|known| known.name == interface.name) {
-                // `ip link` beside `ip addr`.
-                Some(known) if interface.addresses.is_empty() => {
-                    (known.mtu, known.link) = (interface.mtu, interface.link);
-                }
-                Some(known) => *known = interface,
-                None => self.interfaces.push(interface),
+            self.enter(&file, interface)?;
+        }
+        Ok(())
+    }
+
+    /// Adds an interface, or what is new of one that is there.
+    fn enter(&mut self, file: &File<'_>, interface: Interface) -> Result<(), IpError> {
+        let id = self.number(&interface.name);
+        match id.and_then(|id| self.interfaces.get_mut(usize::from(id.0))) {
+            // `ip link` beside `ip addr`.
+            Some(known) if interface.addresses.is_empty() => {
+                (known.mtu, known.link) = (interface.mtu, interface.link);
+            }
+            Some(known) => *known = interface,
+            None => {
+                let next = u16::try_from(self.interfaces.len()).ok();
+                let next = next.filter(|next| usize::from(*next) < MOST_INTERFACES);
+                let Some(next) = next else {
+                    let message = format!("there are more than {MOST_INTERFACES} interfaces");
+                    return Err(IpError { hint: None, ..file.error(message) });
+                };
+                self.ids.insert(interface.name.clone(), InterfaceId(next));
+                self.interfaces.push(interface);
             }
         }
         Ok(())
@@ -206,7 +233,7 @@ impl IpListing {
             addresses.retain(|net| !net.addr().is_loopback());
         }
         if !flag("UP") && !addresses.is_empty() {
-            self.notes.push(format!("`{name}` is down: its addresses do not count"));
+            self.note(format!("`{name}` is down: its addresses do not count"));
             addresses.clear();
         }
         if loopback && addresses.is_empty() {
@@ -262,8 +289,7 @@ impl IpListing {
     }
 
     fn number(&self, name: &str) -> Option<InterfaceId> {
-        let position = self.interfaces.iter().position(|known| known.name == name)?;
-        u16::try_from(position).ok().map(InterfaceId)
+        self.ids.get(name).copied()
     }
 
     fn note_unknown(&mut self, file: &File<'_>, object: &Map<String, Value>, known: &[&str]) {
@@ -272,10 +298,13 @@ impl IpListing {
         }
     }
 
-    /// Says something once.
+    /// Says something once, while there is room.
     fn note(&mut self, note: String) {
-        if !self.notes.contains(&note) {
-            self.notes.push(note);
+        match self.notes.len() {
+            MOST_NOTES.. => {}
+            _ if self.notes.contains(&note) => {}
+            LAST_NOTE => self.notes.push("more does not count; it is not said".to_owned()),
+            _ => self.notes.push(note),
         }
     }
 }

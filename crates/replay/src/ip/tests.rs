@@ -104,3 +104,34 @@ fn what_is_not_of_ip_is_an_error_with_a_hint() {
     let error = tables.network(Routing::Host).err().unwrap().to_string();
     assert_eq!(error, "r: the route to 0.0.0.0/0 leads by `eth9`, which there is not");
 }
+
+#[test]
+fn interfaces_that_have_no_ids_are_refused() {
+    let list = |names: std::ops::RangeInclusive<usize>| {
+        let info = r#"[{"local":"192.0.2.1","prefixlen":24}]"#;
+        let object =
+            |number| format!(r#"{{"ifname":"i{number}","flags":["UP"],"addr_info":{info}}}"#);
+        format!("[{}]", names.map(object).collect::<Vec<_>>().join(","))
+    };
+    let mut tables = IpListing::default();
+    tables.read_addresses("most", &list(1..=65_535)).unwrap();
+    // The same ones again are no more.
+    tables.read_addresses("again", &list(65_534..=65_535)).unwrap();
+    tables.read_routes("r", r#"[{"dst":"2001:db8::/32","dev":"i65535"}]"#).unwrap();
+    let network = tables.network(Routing::Forwarding).unwrap();
+    assert_eq!(network.interfaces().len(), 65_535);
+    assert_eq!(leads(&network, "192.0.2.7").as_deref(), Some("i1"));
+    assert_eq!(leads(&network, "2001:db8::1").as_deref(), Some("i65535"));
+    let error = tables.read_addresses("more", &list(65_536..=65_536)).unwrap_err();
+    assert_eq!(error.to_string(), "more: there are more than 65535 interfaces");
+}
+
+#[test]
+fn notes_end_where_nobody_reads_on() {
+    let keys = (0..100_000).map(|key| format!("\"k{key}\":1")).collect::<Vec<_>>().join(",");
+    let mut tables = IpListing::default();
+    tables.read_addresses("a", &format!("[{{\"ifname\":\"lan0\",{keys}}}]")).unwrap();
+    assert_eq!(tables.notes().len(), MOST_NOTES);
+    assert!(tables.notes()[..LAST_NOTE].iter().all(|note| note.contains("is not known")));
+    assert_eq!(tables.notes()[LAST_NOTE], "more does not count; it is not said");
+}
