@@ -8,9 +8,10 @@
 //! said in [`IpListing::notes`]: routes of other tables (policy rules are not read), routes for one
 //! type of service, all but the first of several next hops, and keys that nobody knows.
 
+mod address;
 mod route;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -19,6 +20,7 @@ use serde_json::{Map, Value};
 use stateward_engine::InterfaceId;
 use stateward_engine::route::{Hop, Interface, Link, Listed, Network, Routing};
 
+use self::address::{Address, Peer};
 use self::route::Found;
 use crate::machine::DEFAULT_MTU;
 
@@ -27,6 +29,8 @@ use crate::machine::DEFAULT_MTU;
 pub struct IpListing {
     /// In the order of their ids; at most [`MOST_INTERFACES`].
     interfaces: Vec<Interface>,
+    /// Who is at the other end of their addresses, of those that have such.
+    peers: BTreeMap<InterfaceId, Vec<Peer>>,
     ids: HashMap<String, InterfaceId>,
     routes: Vec<Found>,
     /// Whether there is a list of IPv4's and of IPv6's routes.
@@ -176,21 +180,31 @@ impl IpListing {
             };
             self.note_unknown(&file, &object, OF_LINKS);
             let interface = self.interface(&file, ifname, &object)?;
-            let Some(interface) = interface else { continue };
-            self.enter(&file, interface)?;
+            let Some((interface, peers)) = interface else { continue };
+            self.enter(&file, interface, peers)?;
         }
         Ok(())
     }
 
     /// Adds an interface, or what is new of one that is there.
-    fn enter(&mut self, file: &File<'_>, interface: Interface) -> Result<(), IpError> {
-        let id = self.number(&interface.name);
-        match id.and_then(|id| self.interfaces.get_mut(usize::from(id.0))) {
+    fn enter(
+        &mut self,
+        file: &File<'_>,
+        interface: Interface,
+        peers: Vec<Peer>,
+    ) -> Result<(), IpError> {
+        let known = self.number(&interface.name);
+        let known = known.and_then(|id| Some((id, self.interfaces.get_mut(usize::from(id.0))?)));
+        let id = match known {
             // `ip link` beside `ip addr`.
-            Some(known) if interface.addresses.is_empty() => {
+            Some((_, known)) if interface.addresses.is_empty() => {
                 (known.mtu, known.link) = (interface.mtu, interface.link);
+                return Ok(());
             }
-            Some(known) => *known = interface,
+            Some((id, known)) => {
+                *known = interface;
+                id
+            }
             None => {
                 let next = u16::try_from(self.interfaces.len()).ok();
                 let next = next.filter(|next| usize::from(*next) < MOST_INTERFACES);
@@ -200,8 +214,10 @@ impl IpListing {
                 };
                 self.ids.insert(interface.name.clone(), InterfaceId(next));
                 self.interfaces.push(interface);
+                InterfaceId(next)
             }
-        }
+        };
+        self.peers.insert(id, peers);
         Ok(())
     }
 
@@ -211,31 +227,25 @@ impl IpListing {
         file: &File<'_>,
         name: &str,
         object: &Map<String, Value>,
-    ) -> Result<Option<Interface>, IpError> {
+    ) -> Result<Option<(Interface, Vec<Peer>)>, IpError> {
         let flag = |flag: &str| {
             let flags = object.get("flags").and_then(Value::as_array);
             flags.is_some_and(|flags| flags.iter().any(|one| one.as_str() == Some(flag)))
         };
-        let mut addresses = Vec::new();
+        let mut all = Vec::new();
         for info in object.get("addr_info").and_then(Value::as_array).into_iter().flatten() {
-            let local = info.get("local").and_then(Value::as_str);
-            let length = info.get("prefixlen").and_then(Value::as_u64);
-            // Families that are not IP, and what -4 or -6 left out.
-            let (Some(local), Some(length)) = (local, length) else { continue };
-            let address = local.parse().ok();
-            let net = address.zip(u8::try_from(length).ok());
-            let net = net.and_then(|(address, length)| IpNet::new(address, length).ok());
-            let bad = || file.error(format!("`{local}/{length}` of `{name}` is no address"));
-            addresses.push(net.ok_or_else(bad)?);
+            all.extend(Address::read(file, name, info)?);
         }
         let loopback = flag("LOOPBACK");
         if loopback {
-            addresses.retain(|net| !net.addr().is_loopback());
+            all.retain(|address| !address.own.addr().is_loopback());
         }
-        if !flag("UP") && !addresses.is_empty() {
+        if !flag("UP") && !all.is_empty() {
             self.note(format!("`{name}` is down: its addresses do not count"));
-            addresses.clear();
+            all.clear();
         }
+        let peers = all.iter().filter_map(|address| address.peer).collect();
+        let addresses: Vec<_> = all.into_iter().map(|address| address.own).collect();
         if loopback && addresses.is_empty() {
             return Ok(None);
         }
@@ -245,7 +255,7 @@ impl IpListing {
             true => Link::PointToPoint,
             false => Link::Ethernet,
         };
-        Ok(Some(Interface { addresses, mtu, link, ..Interface::named(name) }))
+        Ok(Some((Interface { addresses, mtu, link, ..Interface::named(name) }, peers)))
     }
 
     /// The network that has been read.
@@ -269,7 +279,8 @@ impl IpListing {
         }
         let mut network = Network::listed(self.interfaces.clone(), &routes, routing);
         self.own.iter().for_each(|own| network.add_own(*own));
-        self.broadcast.iter().for_each(|all| network.add_broadcast(*all));
+        let of_peers = self.peers.values().flatten().filter_map(Peer::broadcast);
+        self.broadcast.iter().copied().chain(of_peers).for_each(|all| network.add_broadcast(all));
         Ok(network)
     }
 
@@ -277,14 +288,14 @@ impl IpListing {
     fn implied(&self) -> Vec<Listed> {
         let mut routes = Vec::new();
         for (interface, number) in self.interfaces.iter().zip(0..) {
-            for net in &interface.addresses {
-                let listed = self.has_routes[usize::from(net.addr().is_ipv6())];
-                if !listed {
-                    let hop = Hop::Out(InterfaceId(number));
-                    routes.push(Listed { to: net.trunc(), hop, source: None });
-                }
-            }
+            let id = InterfaceId(number);
+            let hop = Hop::Out(id);
+            let links = interface.addresses.iter().map(|net| net.trunc());
+            routes.extend(links.map(|to| Listed { to, hop, source: None }));
+            let peers = self.peers.get(&id).into_iter().flatten();
+            routes.extend(peers.map(|&Peer { to, source }| Listed { to, hop, source }));
         }
+        routes.retain(|route| !self.has_routes[usize::from(matches!(route.to, IpNet::V6(_)))]);
         routes
     }
 

@@ -135,3 +135,50 @@ fn notes_end_where_nobody_reads_on() {
     assert!(tables.notes()[..LAST_NOTE].iter().all(|note| note.contains("is not known")));
     assert_eq!(tables.notes()[LAST_NOTE], "more does not count; it is not said");
 }
+
+/// `ip addr add 10.0.0.1 peer 10.0.0.2/32`, `10.1.0.1 peer 10.2.0.7/24` and
+/// `2001:db8::1 peer 2001:db8:1::2/64`. The kernel's routes were 10.0.0.2, 10.2.0.0/24,
+/// 2001:db8::/64 and 2001:db8:1::2, and 10.2.0.255 its broadcast.
+const PEERS: &str = include_str!("../../tests/inputs/peer.json");
+
+#[test]
+fn an_address_with_a_peer_leads_to_the_peer() {
+    let mut tables = IpListing::default();
+    tables.read_addresses("peer.json", PEERS).unwrap();
+    let network = tables.network(Routing::Host).unwrap();
+    for own in ["10.0.0.1", "10.1.0.1", "2001:db8::1"] {
+        assert!(network.is_own(own.parse().unwrap()), "{own}");
+    }
+    for peer in ["10.0.0.2", "10.2.0.7", "10.2.0.9", "2001:db8:1::2", "2001:db8::9"] {
+        assert!(!network.is_own(peer.parse().unwrap()), "{peer}");
+        assert_eq!(leads(&network, peer).as_deref(), Some("d0"), "{peer}");
+    }
+    for nowhere in ["10.0.0.3", "10.1.0.7", "2001:db8:1::3"] {
+        assert_eq!(leads(&network, nowhere), None, "{nowhere}");
+    }
+    let implied = tables.implied();
+    let source = |to: &str| implied.iter().find(|one| one.to == to.parse().unwrap())?.source;
+    assert_eq!(source("10.0.0.2/32"), Some("10.0.0.1".parse().unwrap()));
+    assert_eq!(source("10.2.0.0/24"), Some("10.1.0.1".parse().unwrap()));
+    let broadcast = tables.peers.values().flatten().filter_map(Peer::broadcast);
+    assert_eq!(broadcast.collect::<Vec<_>>(), ["10.2.0.255".parse::<Ipv4Addr>().unwrap()]);
+    // A list of routes stands for all of them.
+    tables.read_routes("none", "[]").unwrap();
+    let network = tables.network(Routing::Host).unwrap();
+    assert_eq!(leads(&network, "10.0.0.2"), None);
+    assert_eq!(leads(&network, "2001:db8:1::2").as_deref(), Some("d0"));
+}
+
+#[test]
+fn a_peer_is_an_address_of_the_same_family() {
+    let cases = [
+        ("2001:db8::1", "`192.0.2.1` and its peer `2001:db8::1` are of two families"),
+        ("x", "`x/24` of `d0` is no address"),
+    ];
+    for (peer, message) in cases {
+        let info = format!(r#"[{{"local":"192.0.2.1","address":"{peer}","prefixlen":24}}]"#);
+        let text = format!(r#"[{{"ifname":"d0","flags":["UP"],"addr_info":{info}}}]"#);
+        let error = IpListing::default().read_addresses("a", &text).unwrap_err().to_string();
+        assert_eq!(error, format!("a: {message}"));
+    }
+}
