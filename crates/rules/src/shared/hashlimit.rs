@@ -1,8 +1,9 @@
 //! `-m hashlimit`'s tables: a bucket for each source, destination, or pair of them.
 //!
-//! A table belongs to a family and a name. How it counts (what tells its buckets apart, the rate,
-//! the burst, how many and for how long) is what the first rule of the name says; later rules only
-//! say which side of the limit they are on, and whether they count packets, bytes, or measure.
+//! A table belongs to a family and a name. How it counts (what tells its buckets apart, whether it
+//! measures, the rate, the burst, how many and for how long) is what the first rule of the name
+//! says; later rules only say which side of the limit they are on, and whether they count packets
+//! or bytes.
 //!
 //! Three ways of counting. Packets: a bucket has credit, which time adds to and a packet takes its
 //! cost from. Bytes: the same, credit being for one second, and a packet that does not fit may have

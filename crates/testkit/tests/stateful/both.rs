@@ -121,11 +121,30 @@ pub(crate) fn hold(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
     for (theirs, family) in [(&outcome.rules4, Family::V4), (&outcome.rules6, Family::V6)] {
         let theirs = sorted(theirs.as_deref().unwrap_or_default());
         let ours = sorted(&engine.rules(family).unwrap().counted().save(ShowCounters::Yes));
-        for (one, other) in theirs.iter().zip(&ours).filter(|(one, other)| one != other) {
-            writeln!(differing, "kernel {one}\nengine {other}").unwrap();
-        }
+        differing += &difference(&theirs, &ours);
     }
     if differing.is_empty() { Ok(Held { engine, said, last }) } else { Err(differing) }
+}
+
+/// The lines that differ; of texts that are not equally long all.
+fn difference(theirs: &[String], ours: &[String]) -> String {
+    if theirs.len() != ours.len() {
+        return format!("kernel {}\nengine {}\n", theirs.join("\n"), ours.join("\n"));
+    }
+    let mut differing = String::new();
+    for (one, other) in theirs.iter().zip(ours).filter(|(one, other)| one != other) {
+        writeln!(differing, "kernel {one}\nengine {other}").unwrap();
+    }
+    differing
+}
+
+#[test]
+fn a_line_that_only_one_side_has_is_a_difference() {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(difference(&lines("a\nb"), &lines("a\nb")), "");
+    assert_eq!(difference(&lines("a\nb"), &lines("a\nc")), "kernel b\nengine c\n");
+    assert_ne!(difference(&lines("a\nb"), &lines("a")), "");
+    assert_ne!(difference(&[], &lines("a")), "");
 }
 
 /// The rules that come later.

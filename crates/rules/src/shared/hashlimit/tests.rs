@@ -80,3 +80,15 @@ fn a_full_table_ends_the_packet() {
     assert!(sharing.is_dropped(Alone::udp(54).at(1)));
     assert!(!sharing.is_dropped(Alone::udp(53).at(1)));
 }
+
+#[test]
+fn a_table_measures_if_its_first_rule_does() {
+    let measuring = "-m hashlimit --hashlimit-above 10/sec --hashlimit-burst 1 \
+                     --hashlimit-rate-match --hashlimit-mode srcip --hashlimit-name h -j DROP";
+    // Both count each packet: of eleven the twelfth is too many.
+    let (met, _) = dropped(&[measuring, ABOVE], &[1000; 6]);
+    assert_eq!(met, [false, false, false, false, false, true]);
+    // Both take from the credit of two.
+    let (met, _) = dropped(&[ABOVE, measuring], &[1000; 2]);
+    assert_eq!(met, [false, true]);
+}
