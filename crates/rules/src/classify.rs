@@ -114,11 +114,11 @@ impl Classifier {
         self.rules.extend(members);
         self.rules.resize(self.rules.len().next_multiple_of(WORD), NONE);
         let mut order: Vec<_> = (0..FIELDS).filter(|field| shape & 1 << field != 0).collect();
-        let selected = |field: &usize| -> f64 {
+        let selected = |field: &usize| -> u64 {
             let asked = members.iter().filter_map(|rule| conditions.get(*rule as usize));
             asked.map(|conditions| conditions.asked.likelihood(*field)).sum()
         };
-        order.sort_by(|one, other| selected(one).total_cmp(&selected(other)));
+        order.sort_by_cached_key(selected);
         let words = start..word_of(self.rules.len());
         self.groups.push(Group { order, words, len: members.len(), first });
         Some(())

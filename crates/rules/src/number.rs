@@ -68,7 +68,18 @@ fn hexadecimal_real(text: &str) -> Option<f64> {
         value = value * 16.0 + f64::from(digit.to_digit(16)?);
     }
     let places = i32::try_from(part.len()).ok()?;
-    Some(value * 2f64.powi(exponent.saturating_sub(places.saturating_mul(4))))
+    Some(value * power_of_two(exponent.saturating_sub(places.saturating_mul(4))))
+}
+
+/// Without the platform's mathematics. What is too small for a normal number is 0.
+fn power_of_two(exponent: i32) -> f64 {
+    const BIAS: i32 = 1023;
+    const FRACTION: u32 = 52;
+    match u64::try_from(exponent.saturating_add(BIAS)) {
+        Ok(biased @ 1..=0x7fe) => f64::from_bits(biased << FRACTION),
+        Ok(0x7ff..) => f64::INFINITY,
+        _ => 0.0,
+    }
 }
 
 fn radix(body: &str) -> (u32, &str) {

@@ -57,15 +57,14 @@ impl Asked {
     }
 
     /// How likely a packet is to have what is asked of a field, roughly: half of all packets are of
-    /// the rule's protocol, a quarter of its interface, and other bits are as likely as not.
-    pub(super) fn likelihood(&self, field: usize) -> f64 {
-        let of = |prefix: Prefix| {
-            let bits = |length: u32| 0.5f64.powi(i32::try_from(length).unwrap_or(i32::MAX));
-            match field {
-                SOURCE | DESTINATION => bits(prefix.length),
-                INPUT | OUTPUT => 0.25,
-                _ => 0.5 * bits(prefix.length.saturating_sub(PROTOCOL)),
-            }
+    /// the rule's protocol, a quarter of its interface, and other bits are as likely as not. Out of
+    /// 2³².
+    pub(super) fn likelihood(&self, field: usize) -> u64 {
+        let bits = |length: u32| (1u64 << 32) >> length.min(32);
+        let of = |prefix: Prefix| match field {
+            SOURCE | DESTINATION => bits(prefix.length),
+            INPUT | OUTPUT => bits(2),
+            _ => bits(prefix.length.saturating_sub(PROTOCOL) + 1),
         };
         self.of(field).map(of).sum()
     }

@@ -1,7 +1,8 @@
 //! One field of a chain: from a packet's value to the rules that ask for it.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use core::hash::{BuildHasherDefault, Hasher};
+
+use hashbrown::HashMap;
 
 use super::conditions::{Prefix, mask};
 use super::sets::{Set, Sets};

@@ -121,7 +121,10 @@ impl Extension for Statistic {
 fn probability(given: &Given<'_>) -> Result<u32, Refusal> {
     let value = number::real(given.text).filter(|value| !(*value < 0.0 || *value > 1.0));
     let value = value.ok_or_else(|| given.bad().hint("a number from 0 to 1"))?;
-    Ok((value * f64::from(CERTAIN)).round() as u32)
+    // Rounded half up, without the platform's mathematics.
+    let share = value * f64::from(CERTAIN);
+    let whole = share as u32;
+    Ok(if share - f64::from(whole) >= 0.5 { whole.saturating_add(1) } else { whole })
 }
 
 impl Statistic {
