@@ -115,6 +115,7 @@ impl Machine {
             name: name.into(),
             addresses: addresses.iter().filter_map(|address| address.parse().ok()).collect(),
             mtu,
+            group: 0,
             link: Link::Ethernet,
             source_check: SourceCheck::default(),
         };
