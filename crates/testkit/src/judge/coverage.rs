@@ -37,7 +37,7 @@ const ENOUGH: u64 = 100;
 const ENOUGH_PACKETS: u64 = 5000;
 
 /// Reasons that cannot be had from the kernel: why, and the test that holds them.
-const BEYOND: [(&str, &str, &str); 2] = [
+const BEYOND: [(&str, &str, &str); 6] = [
     (
         "clash",
         "needs two packets of one flow between two hooks: two processors, or a queue",
@@ -48,7 +48,14 @@ const BEYOND: [(&str, &str, &str); 2] = [
         "which connections share a bucket is a secret hash's to say",
         "conntrack/src/table/tests.rs",
     ),
+    ("blackhole", NO_SUCH_ROUTE, ROUTES),
+    ("unreachable", NO_SUCH_ROUTE, ROUTES),
+    ("prohibited", NO_SUCH_ROUTE, ROUTES),
+    ("not_addressed", "the kernel driver's devices have no stations", "engine/tests/link.rs"),
 ];
+
+const NO_SUCH_ROUTE: &str = "dialogues have one network, whose routes all lead somewhere";
+const ROUTES: &str = "testkit/tests/routes.rs";
 
 /// What no packet of the kernel driver's has: an Ethernet header, a socket, a process.
 const NEVER_MET: [&str; 3] = ["-m eui64", "-m socket", "-m cgroup"];

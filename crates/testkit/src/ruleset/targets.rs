@@ -74,10 +74,9 @@ fn ct(random: &mut Random, place: &Place) -> Option<String> {
         1 => "-j CT".to_owned(),
         2 => format!("-j CT --ctevents {events}"),
         3 => "-j CT --zone mark".to_owned(),
-        _ => {
-            let option = random.pick(["zone", "zone-orig", "zone-reply"]);
-            format!("-j CT --{option} {}", random.below(3))
-        }
+        4 => format!("-j CT --zone {}", random.below(3)),
+        // Zone 0 of one direction is told otherwise (PARITY).
+        _ => format!("-j CT --zone-{} {}", random.pick(["orig", "reply"]), 1 + random.below(2)),
     })
 }
 
