@@ -61,11 +61,18 @@ pub(crate) struct Held {
 const LAN: InterfaceId = InterfaceId(0);
 const WAN: InterfaceId = InterfaceId(1);
 
-/// Runs a case on both sides.
+/// Runs a case on both sides, in real time: what a busy machine delays to the border of a tick may
+/// fall to either side, but not each time.
 ///
 /// # Errors
-/// With the first difference.
+/// With the first difference of the last of three runs, if all of them differ.
 pub(crate) fn hold(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
+    hold_once(kernel, case)
+        .or_else(|_| hold_once(kernel, case))
+        .or_else(|_| hold_once(kernel, case))
+}
+
+fn hold_once(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
     let scenario = Scenario {
         rules4: Some(case.rules4.clone()),
         rules6: Some(case.rules6.clone()),
