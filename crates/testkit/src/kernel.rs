@@ -32,7 +32,7 @@ use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-pub use available::available;
+pub use available::{available, is_there};
 pub use command::CommandOutput;
 pub use entry::{
     Counters, Entry, Key, Lifetime, Present, Sctp, SctpState, SequenceAdjustment, Status, Synproxy,

@@ -9,7 +9,12 @@
 //! stays. Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1
 //! that fails.
 #![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failure is the test's own"
+)]
 
 use std::fs;
 use std::path::PathBuf;
@@ -24,20 +29,6 @@ use testkit::kernel;
 /// many.
 const LONG_RUN: u64 = 200_000;
 
-/// Whether there is a kernel; if not, says why.
-fn kernel_is_there() -> bool {
-    match kernel::available() {
-        Ok(()) => true,
-        Err(missing) if std::env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|v| v == "1") => {
-            panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}")
-        }
-        Err(missing) => {
-            eprintln!("SKIPPED: {missing}");
-            false
-        }
-    }
-}
-
 fn cases() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("cases")
 }
@@ -49,7 +40,7 @@ fn number(variable: &str, usual: u64) -> u64 {
 
 #[test]
 fn what_once_differed_is_equal() {
-    if !kernel_is_there() {
+    if !kernel::is_there() {
         return;
     }
     let mut judge = Judge::new().expect("a namespace");
@@ -74,7 +65,7 @@ fn dialogues_in_which_connections_expire_are_equal() {
     const AT_ONCE: u64 = 6;
     /// Dialogues of each seed are numbered from it on.
     const APART: u64 = 1_000_000;
-    if !kernel_is_there() {
+    if !kernel::is_there() {
         return;
     }
     let time = Duration::from_secs(number("STATEWARD_JUDGE_SECONDS", 20).min(30));
@@ -95,7 +86,7 @@ fn dialogues_in_which_connections_expire_are_equal() {
 
 #[test]
 fn random_dialogues_are_equal() {
-    if !kernel_is_there() {
+    if !kernel::is_there() {
         return;
     }
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
@@ -115,7 +106,7 @@ fn random_dialogues_are_equal() {
 
 #[test]
 fn rules_decide_as_the_kernel_decides() {
-    if !kernel_is_there() {
+    if !kernel::is_there() {
         return;
     }
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);

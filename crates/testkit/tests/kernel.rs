@@ -3,7 +3,13 @@
 //! Without root or netfilter these tests say so and pass; with STATEWARD_REQUIRE_KERNEL=1 that
 //! fails.
 #![cfg(target_os = "linux")]
-#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a failure is the test's own"
+)]
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -21,16 +27,7 @@ use Direction::{Original, Reply};
 
 /// A kernel, or none after a message that says why.
 fn kernel() -> Option<Kernel> {
-    match kernel::available() {
-        Ok(()) => Some(Kernel::new().expect("a namespace")),
-        Err(missing) if std::env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|v| v == "1") => {
-            panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}")
-        }
-        Err(missing) => {
-            eprintln!("SKIPPED: {missing}");
-            None
-        }
-    }
+    kernel::is_there().then(|| Kernel::new().expect("a namespace"))
 }
 
 /// Runs `scenario` in a fresh namespace, or skips.

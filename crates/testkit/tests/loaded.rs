@@ -20,6 +20,7 @@
 )]
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 use std::time::UNIX_EPOCH;
 
 use stateward_conntrack::text::{DumpLine, Output, read};
@@ -27,7 +28,7 @@ use stateward_conntrack::{Hook, Instant, Sysctls, Tracker, Zone};
 use stateward_wire::compose::{self, Tcp};
 use stateward_wire::{Packet, TcpFlags, protocol};
 use testkit::dialogue::{self, Dialogue, Plan};
-use testkit::kernel::{self, Kernel, Look, Observation, Scenario, Step};
+use testkit::kernel::{self, Kernel, Look, Observation, Scenario, Step, TcpState};
 
 /// Packets before the first dump.
 const BEFORE: usize = 20;
@@ -142,18 +143,6 @@ fn hold(kernel: &mut Kernel, seed: u64, tally: &mut Tally) {
     }
 }
 
-/// Whether there is a kernel to ask; else says why not, or fails if there must be one.
-fn can_judge() -> bool {
-    match kernel::available() {
-        Ok(()) => return true,
-        Err(missing) if std::env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|v| v == "1") => {
-            panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}")
-        }
-        Err(missing) => eprintln!("SKIPPED: {missing}"),
-    }
-    false
-}
-
 /// A line of a table without the seconds that are left.
 fn timeless(line: &str) -> String {
     let words = line.split_whitespace().enumerate();
@@ -161,16 +150,8 @@ fn timeless(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-const STATES: [&str; 8] = [
-    "SYN_SENT",
-    "SYN_RECV",
-    "ESTABLISHED",
-    "FIN_WAIT",
-    "CLOSE_WAIT",
-    "LAST_ACK",
-    "TIME_WAIT",
-    "CLOSE",
-];
+/// The states that conntrack(8) makes entries in: from SYN_SENT to CLOSE.
+const STATES: RangeInclusive<u8> = 1..=8;
 
 /// The flags of a packet, and whether it is an answer.
 const PACKETS: [(TcpFlags, bool); 8] = [
@@ -189,9 +170,10 @@ const PACKETS: [(TcpFlags, bool); 8] = [
 fn made() -> (String, Vec<(kernel::Port, Vec<u8>)>) {
     let (mut commands, mut packets) = (String::new(), Vec::new());
     let ports = 10_000_u16..;
-    let pairs = STATES.iter().flat_map(|state| PACKETS.map(|packet| (state, packet)));
+    let states = STATES.map(|number| TcpState(number).name());
+    let pairs = states.flat_map(|state| PACKETS.map(|packet| (state, packet)));
     for (port, (state, (flags, answers))) in ports.zip(pairs) {
-        let status = if *state == "SYN_SENT" { "" } else { "-u SEEN_REPLY,ASSURED" };
+        let status = if state == "SYN_SENT" { "" } else { "-u SEEN_REPLY,ASSURED" };
         writeln!(
             commands,
             "conntrack -I -p tcp -s 192.168.1.9 -d 198.51.100.7 --sport {port} --dport 80 \
@@ -218,7 +200,7 @@ fn made() -> (String, Vec<(kernel::Port, Vec<u8>)>) {
 
 #[test]
 fn what_conntrack_makes_is_in_all_what_is_loaded() {
-    if !can_judge() {
+    if !kernel::is_there() {
         return;
     }
     let (input, packets) = made();
@@ -267,7 +249,7 @@ fn what_conntrack_makes_is_in_all_what_is_loaded() {
 
 #[test]
 fn the_next_packet_is_to_a_loaded_table_what_it_is_to_the_kernels() {
-    if !can_judge() {
+    if !kernel::is_there() {
         return;
     }
     let mut kernel = Kernel::new().expect("a namespace");

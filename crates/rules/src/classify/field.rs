@@ -162,18 +162,13 @@ impl Hasher for Mix {
     fn write_u64(&mut self, value: u64) {
         const ODD: u128 = 0x9e37_79b9_7f4a_7c15;
         let product = u128::from(self.0 ^ value) * ODD;
-        #[allow(clippy::cast_possible_truncation, reason = "both halves are folded into one")]
-        {
-            self.0 = (product >> 64) as u64 ^ product as u64;
-        }
+        // Both halves are folded into one.
+        self.0 = (product >> 64) as u64 ^ product as u64;
     }
 
     fn write_u128(&mut self, value: u128) {
-        #[allow(clippy::cast_possible_truncation, reason = "one half after the other")]
-        {
-            self.write_u64((value >> 64) as u64);
-            self.write_u64(value as u64);
-        }
+        self.write_u64((value >> 64) as u64);
+        self.write_u64(value as u64);
     }
 
     fn finish(&self) -> u64 {

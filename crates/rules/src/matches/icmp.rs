@@ -76,6 +76,16 @@ pub(crate) fn save_type(save: &mut Save, option: &str, value: IcmpType) {
 /// Types by name: the name, the type, the lowest and the highest code.
 pub(crate) type Names = &'static [(&'static str, u8, u8, u8)];
 
+/// The messages that have names for `-m icmp` or `-m icmp6`, each with its type and lowest code.
+pub fn named(family: Family) -> impl Iterator<Item = (&'static str, u8, u8)> {
+    let names = match family {
+        Family::V4 => NAMES,
+        Family::V6 => super::icmp6::NAMES,
+    };
+    let named = names.iter().map(|(name, kind, low, _)| (*name, *kind, *low));
+    named.filter(|(name, ..)| *name != "any")
+}
+
 /// A name or its unambiguous beginning in any case, else `type[/code]`.
 pub(crate) fn parse(text: &str, what: &str, names: Names) -> Result<IcmpType, Refusal> {
     let begins = |name: &str| {

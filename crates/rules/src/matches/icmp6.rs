@@ -51,7 +51,7 @@ impl Extension for Icmp6 {
 
 /// In ip6tables' order, which decides what is ambiguous.
 #[rustfmt::skip]
-const NAMES: Names = &[
+pub(super) const NAMES: Names = &[
     ("destination-unreachable", 1, 0, 255),
     ("no-route", 1, 0, 0), ("communication-prohibited", 1, 1, 1), ("beyond-scope", 1, 2, 2),
     ("address-unreachable", 1, 3, 3), ("port-unreachable", 1, 4, 4),

@@ -34,6 +34,21 @@ pub fn available() -> Result<(), Missing> {
     ANSWER.get_or_init(probe).clone()
 }
 
+/// Whether a test has a kernel to ask. Without one it says why not, and the test passes; with
+/// STATEWARD_REQUIRE_KERNEL=1 that fails.
+#[expect(clippy::panic, reason = "a failure is the test's own")]
+pub fn is_there() -> bool {
+    let is_required = || env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|value| value == "1");
+    match available() {
+        Ok(()) => true,
+        Err(missing) if is_required() => panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}"),
+        Err(missing) => {
+            eprintln!("SKIPPED: {missing}");
+            false
+        }
+    }
+}
+
 fn probe() -> Result<(), Missing> {
     let mut missing = Vec::new();
     if !geteuid().is_root() {

@@ -17,16 +17,7 @@ use testkit::kernel::{self, Kernel, Look, Scenario, Step};
 
 /// The kernel, if it is there.
 pub(crate) fn kernel() -> Option<Kernel> {
-    match kernel::available() {
-        Ok(()) => Some(Kernel::new().expect("a namespace")),
-        Err(missing) if std::env::var_os("STATEWARD_REQUIRE_KERNEL").is_some_and(|v| v == "1") => {
-            panic!("STATEWARD_REQUIRE_KERNEL=1, but {missing}")
-        }
-        Err(missing) => {
-            eprintln!("SKIPPED: {missing}");
-            None
-        }
-    }
+    kernel::is_there().then(|| Kernel::new().expect("a namespace"))
 }
 
 /// The seeds to try.

@@ -8,7 +8,7 @@ use testkit::build::Packet;
 use testkit::dialogue::Random;
 use testkit::kernel::{Port, Step};
 
-use crate::both::{Case, hold, kernel, packet, seeds, shell, udp};
+use crate::both::{Case, everywhere, hold, kernel, packet, seeds, shell, udp};
 
 /// The lists as both sides show them, each line with its times as distances from the list's first
 /// time: the clocks of both sides begin differently. Two ticks are forgiven.
@@ -89,26 +89,11 @@ fn rule(random: &mut Random, v6: bool) -> String {
 }
 
 fn rules(random: &mut Random, v6: bool) -> String {
-    let mut text = String::new();
-    for (table, hooks) in [
-        ("raw", &["PREROUTING", "OUTPUT"][..]),
-        ("mangle", &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"]),
-        ("filter", &["INPUT", "FORWARD", "OUTPUT"]),
-    ] {
-        writeln!(text, "*{table}").unwrap();
-        hooks.iter().for_each(|hook| writeln!(text, ":{hook} ACCEPT [0:0]").unwrap());
-        for hook in hooks {
-            for _ in 0..random.below(4) {
-                writeln!(text, "-A {hook} {}", rule(random, v6)).unwrap();
-            }
-        }
-        if table == "filter" {
-            writeln!(text, "-A INPUT -m recent --rcheck --name a").unwrap();
-            writeln!(text, "-A INPUT -m recent --rcheck --name b").unwrap();
-        }
-        writeln!(text, "COMMIT").unwrap();
-    }
-    text
+    let text = everywhere(random, 3, |random, _| rule(random, v6));
+    // What no rule names is not there to be shown: both lists are named at least once.
+    let named = ["a", "b"].map(|name| format!("-A INPUT -m recent --rcheck --name {name}\n"));
+    let end = "COMMIT\n";
+    text.strip_suffix(end).unwrap().to_owned() + &named.concat() + end
 }
 
 fn datagram(random: &mut Random) -> Step {
