@@ -1,0 +1,15 @@
+//! Linux's NAT as a sans-IO library: what a connection is translated to, and the translation.
+//!
+//! A connection is bound twice in its life, while it is not in the table yet: its source and its
+//! destination ([`Manip`]), each once. A binding is an edit of the reply tuple of an
+//! [`Unconfirmed`](stateward_conntrack::Unconfirmed) connection and nothing else; every later
+//! packet is rewritten by what the two tuples say. So there is no table of translations beside
+//! conntrack's, and what has left the table is translated no more.
+//!
+//! Where to look: `range` for what a rule lets NAT choose from.
+
+#![forbid(unsafe_code)]
+
+mod range;
+
+pub use range::{Manip, Ports, Range, Spread};

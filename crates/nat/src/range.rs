@@ -1,0 +1,66 @@
+//! What a rule lets NAT choose from.
+
+use core::net::IpAddr;
+
+use stateward_wire::edit::End;
+
+/// Which end of the connection's first packet is translated. The end of its answers is the other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Manip {
+    /// SNAT, MASQUERADE: in POSTROUTING and INPUT.
+    Source,
+    /// DNAT, REDIRECT: in PREROUTING and OUTPUT.
+    Destination,
+}
+
+impl Manip {
+    /// The end of a header that it is about, in both directions: a hook looks at one end.
+    pub const fn end(self) -> End {
+        match self {
+            Manip::Source => End::Source,
+            Manip::Destination => End::Destination,
+        }
+    }
+}
+
+/// Whether a port that would serve is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Ports {
+    /// It is.
+    #[default]
+    Kept,
+    /// `--random` and `--random-fully`, which have come to mean the same: it is not.
+    Random,
+}
+
+/// Whether a client has the same address towards all.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Spread {
+    /// It depends on the server as well.
+    #[default]
+    ByServer,
+    /// `--persistent`.
+    Persistent,
+}
+
+/// Addresses and ports to choose from (kernel `nf_nat_range2`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Range {
+    /// The lowest and the highest; none keeps the address.
+    pub addresses: Option<[IpAddr; 2]>,
+    /// The lowest and the highest port, ICMP id or GRE key; none keeps it if it is free.
+    pub ports: Option<[u16; 2]>,
+    /// The port that becomes the lowest of the range, the others following it.
+    pub base: Option<u16>,
+    /// How a port is looked for.
+    pub choice: Ports,
+    /// How an address is.
+    pub spread: Spread,
+}
+
+impl Range {
+    /// One address, and the port as it comes.
+    pub fn address(address: IpAddr) -> Range {
+        Range { addresses: Some([address; 2]), ..Range::default() }
+    }
+}
