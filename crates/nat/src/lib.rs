@@ -6,10 +6,12 @@
 //! packet is rewritten by what the two tuples say. So there is no table of translations beside
 //! conntrack's, and what has left the table is translated no more.
 //!
-//! Where to look: `range` for what a rule lets NAT choose from.
+//! Where to look: `range` for what a rule lets NAT choose from, [`rewrite`] for what a translation
+//! does to the bytes of a packet.
 
 #![forbid(unsafe_code)]
 
 mod range;
+pub mod rewrite;
 
 pub use range::{Manip, Ports, Range, Spread};

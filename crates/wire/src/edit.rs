@@ -9,7 +9,7 @@ use core::net::IpAddr;
 use crate::checksum::{self, Delta};
 use crate::{
     Family, IcmpHeader, Ipv4Header, Ipv6Header, Layout, Packet, SctpHeader, TcpHeader, U16,
-    UdpHeader, protocol,
+    UdpHeader, Upper, icmp, protocol,
 };
 
 /// What the transport checksum field holds.
@@ -85,12 +85,12 @@ impl<'a> Edit<'a> {
     }
 
     /// Rewrites a port of TCP, UDP, UDP-Lite, SCTP or DCCP, or with either end the identifier of
-    /// ICMP and ICMPv6 echo, with the transport's checksum. False, and nothing done, if there is
-    /// none.
+    /// ICMP and ICMPv6 messages that have one, with the transport's checksum. False, and nothing
+    /// done, if there is none.
     pub fn set_port(&mut self, end: End, port: u16) -> bool {
         let Some(upper) = self.layout.upper() else { return false };
         let within = match (upper.protocol, end) {
-            (protocol::ICMP | protocol::ICMPV6, _) => 4,
+            (protocol::ICMP | protocol::ICMPV6, _) if self.has_identifier(upper) => 4,
             (_, End::Source) if has_ports(upper.protocol) => 0,
             (_, End::Destination) if has_ports(upper.protocol) => 2,
             _ => return false,
@@ -235,6 +235,14 @@ impl<'a> Edit<'a> {
         let delta = Delta::NONE.bytes(slot, &value.to_be_bytes());
         *slot = value.to_be_bytes();
         Some(delta)
+    }
+
+    fn has_identifier(&self, upper: Upper) -> bool {
+        let Some(kind) = self.bytes.get(upper.offset) else { return false };
+        match upper.protocol {
+            protocol::ICMP => icmp::v4::has_identifier(*kind),
+            _ => icmp::v6::has_identifier(*kind),
+        }
     }
 
     /// Moves the transport checksum by `delta`, if it covers what changed and is there.

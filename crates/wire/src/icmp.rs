@@ -91,6 +91,12 @@ pub mod v4 {
     pub const fn is_error(kind: u8) -> bool {
         matches!(kind, UNREACHABLE | SOURCE_QUENCH | REDIRECT | TIME_EXCEEDED | PARAMETER_PROBLEM)
     }
+
+    /// Whether messages of this type are questions and answers, told apart by an identifier.
+    #[inline]
+    pub const fn has_identifier(kind: u8) -> bool {
+        matches!(kind, ECHO | ECHO_REPLY | TIMESTAMP..=ADDRESS_MASK_REPLY)
+    }
 }
 
 /// Message types of ICMPv6.
@@ -134,6 +140,12 @@ pub mod v6 {
     #[inline]
     pub const fn is_error(kind: u8) -> bool {
         kind < ECHO
+    }
+
+    /// Whether messages of this type are questions and answers, told apart by an identifier.
+    #[inline]
+    pub const fn has_identifier(kind: u8) -> bool {
+        matches!(kind, ECHO | ECHO_REPLY)
     }
 }
 

@@ -150,6 +150,17 @@ fn eight_quoted_bytes_are_enough_for_ports() {
 }
 
 #[test]
+fn icmp_errors_have_no_identifier() {
+    for (v6, kind) in [(false, 3), (false, 12), (true, 1), (true, 135)] {
+        let mut bytes = packets(v6).swap_remove(3);
+        bytes[offset(v6)] = kind;
+        let before = bytes.clone();
+        assert!(!edit(&mut bytes).set_port(End::Source, 1));
+        assert_eq!(bytes, before, "type {kind}");
+    }
+}
+
+#[test]
 fn protocols_without_ports_refuse_them() {
     let (a, b) = (Ipv4Addr::new(192, 0, 2, 1), Ipv4Addr::new(192, 0, 2, 2));
     let mut bytes = compose::ipv4(a, b, protocol::ESP, &[0; 8]);
