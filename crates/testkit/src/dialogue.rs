@@ -22,6 +22,7 @@ mod world;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub use world::Port;
 
 use stateward_wire::Family;
 
+use crate::adapt::Manner;
 use crate::build::Packet;
 use crate::ruleset;
 
@@ -47,12 +49,15 @@ pub struct Step {
     pub pause: Duration,
     /// Sysctls that change right before it, by their last part.
     pub changes: Vec<(String, u64)>,
+    /// How it answers what its sender has seen.
+    pub manner: Manner,
 }
 
 impl Step {
     /// A packet right after the one before.
     pub fn new(from: Port, bytes: Vec<u8>, flow: usize) -> Self {
-        Self { from, bytes, flow, pause: Duration::ZERO, changes: Vec::new() }
+        let manner = Manner::AsIs;
+        Self { from, bytes, flow, pause: Duration::ZERO, changes: Vec::new(), manner }
     }
 }
 
@@ -166,6 +171,8 @@ pub struct Plan {
     pub ruled: usize,
     /// The rules, for IPv4 and IPv6, instead of random ones.
     pub rules: Option<[String; 2]>,
+    /// How many of 100 dialogues are held behind random NAT.
+    pub natted: usize,
 }
 
 impl Default for Plan {
@@ -178,6 +185,7 @@ impl Default for Plan {
             expiry: false,
             ruled: 40,
             rules: None,
+            natted: 0,
         }
     }
 }
@@ -220,12 +228,31 @@ impl Dialogue {
         }
         let mut dialogue = Self { settings, steps: scene.steps };
         dialogue.settings.rules = rules(seed, plan);
+        dialogue.answer_what_is_seen(seed);
         dialogue.leave_out_what_rules_cannot_have();
         dialogue
     }
 }
 
 impl Dialogue {
+    /// Under NAT most packets answer what was seen, few go where nobody has spoken.
+    fn answer_what_is_seen(&mut self, seed: u64) {
+        const APART: u64 = 0x7669_6577;
+        let rules = self.settings.rules.iter().flatten();
+        if !rules.into_iter().any(|text| text.contains("*nat\n")) {
+            return;
+        }
+        let mut random = Random::new(seed ^ APART);
+        for step in &mut self.steps {
+            step.manner = match random.below(100) {
+                0..=5 => Manner::AsIs,
+                6..=9 => Manner::Elsewhere,
+                10..=12 => Manner::Third,
+                _ => Manner::Adapted,
+            };
+        }
+    }
+
     /// What this host answers all of a link it hears itself, another time through all hooks. And
     /// the kernel's NAT, once there, throws errors with bad checksums away which the tracker was
     /// told to believe.
@@ -253,7 +280,23 @@ fn rules(seed: u64, plan: &Plan) -> Option<[String; 2]> {
     if ruled && plan.rules.is_some() {
         return plan.rules.clone();
     }
-    ruled.then(|| [Family::V4, Family::V6].map(|family| ruleset::generate(&mut random, family)))
+    if is_natted(seed, plan) {
+        return Some(FAMILIES.map(|family| ruleset::generate_nat(&mut random, family)));
+    }
+    ruled.then(|| FAMILIES.map(|family| ruleset::generate(&mut random, family)))
+}
+
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+/// Whether a seed's dialogue is held behind NAT.
+fn is_natted(seed: u64, plan: &Plan) -> bool {
+    const APART: u64 = 0x6e61_7473;
+    Random::new(seed ^ APART).chance(plan.natted)
+}
+
+/// Whether a socket of the machine sends a packet as it stands.
+pub(crate) fn is_sent_by_socket(length: usize, destination: IpAddr) -> bool {
+    length <= MTU && world::is_reachable(destination) && !destination.is_multicast()
 }
 
 /// What a flow says next.
@@ -415,7 +458,7 @@ impl<'a> Scene<'a> {
         if multicast && (from == Port::Local || self.host) {
             return;
         }
-        if from == Port::Local && (bytes.len() > MTU || !world::is_reachable(packet.destination)) {
+        if from == Port::Local && !is_sent_by_socket(bytes.len(), packet.destination) {
             return;
         }
         self.memory.add(from, &bytes);

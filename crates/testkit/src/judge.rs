@@ -74,7 +74,7 @@ impl Judge {
     fn differences(&mut self, dialogue: &Dialogue, lines: bool) -> io::Result<Vec<Difference>> {
         let mut chances = if dialogue.settings.is_full() { CHANCES } else { 1 };
         loop {
-            let [kernel, engine] = self.hear(dialogue, lines)?;
+            let ([kernel, engine], _) = self.hear(dialogue, lines)?;
             let found = compare::differences(&kernel, &engine);
             chances -= 1;
             if found.is_empty() || chances == 0 {
@@ -87,11 +87,9 @@ impl Judge {
 
     /// Holds a dialogue and tells all that both sides did, packet by packet, for people.
     pub fn tell(&mut self, dialogue: &Dialogue) -> io::Result<String> {
-        let [kernel, engine] = self.hear(dialogue, true)?;
+        let ([kernel, engine], sent) = self.hear(dialogue, true)?;
         let mut text = String::new();
-        for ((step, theirs), ours) in
-            dialogue.steps.iter().zip(&kernel.packets).zip(&engine.packets)
-        {
+        for ((step, theirs), ours) in sent.steps.iter().zip(&kernel.packets).zip(&engine.packets) {
             let line = describe::describe(&step.bytes);
             text += &format!("{line}\n  kernel {theirs:?}\n  engine {ours:?}\n");
         }
@@ -107,14 +105,15 @@ impl Judge {
         &self.coverage
     }
 
-    /// What the kernel and the engine do with a dialogue.
-    fn hear(&mut self, dialogue: &Dialogue, lines: bool) -> io::Result<[Heard; 2]> {
+    /// What the kernel and the engine do with a dialogue, and the dialogue as it was sent.
+    fn hear(&mut self, dialogue: &Dialogue, lines: bool) -> io::Result<([Heard; 2], Dialogue)> {
         let mut scenario = theirs::scenario(dialogue);
         (scenario.look.proc, scenario.look.tool) = (lines, lines);
         let outcome = self.kernel.run(&scenario)?;
         let instants = theirs::instants(&outcome, &scenario);
         let kernel = theirs::heard(&outcome, &scenario);
-        let mut engine = ours::heard(dialogue, &instants, self.secret, &mut self.coverage);
+        let sent = theirs::sent(dialogue, &outcome, &scenario);
+        let mut engine = ours::heard(&sent, &instants, self.secret, &mut self.coverage);
         if !lines {
             engine.lines.clear();
         }
@@ -129,7 +128,7 @@ impl Judge {
         if has("*nat\n") {
             both.iter_mut().for_each(|heard| heard.statistics.retain(|name, _| *name != "found"));
         }
-        Ok(both)
+        Ok((both, sent))
     }
 
     /// Makes a dialogue on which the sides differ like this as short as it can be.

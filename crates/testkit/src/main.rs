@@ -28,7 +28,7 @@ mod linux {
     const USAGE: &str = "\
 usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NAME…]]
                      [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--ruled PERCENT]
-                     [--rules FILE] [--rules6 FILE]
+                     [--rules FILE] [--rules6 FILE] [--nat PERCENT]
                      [--keep DIRECTORY]
        testkit hold [--tell] CASE…
        testkit large hosts|mixed|services COUNT SEED
@@ -80,6 +80,7 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
                 "--length" => options.plan.packets = value.parse()?,
                 "--expiry" => options.plan.expiry = *value == "yes",
                 "--ruled" => options.plan.ruled = value.parse()?,
+                "--nat" => options.plan.natted = value.parse()?,
                 "--rules" | "--rules6" => {
                     let text =
                         fs::read_to_string(value).map_err(|error| format!("{value}: {error}"))?;

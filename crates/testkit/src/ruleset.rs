@@ -10,6 +10,7 @@
 mod conditions;
 mod header;
 pub mod large;
+mod nat;
 mod targets;
 
 use std::collections::BTreeSet;
@@ -93,9 +94,33 @@ const TABLES: [(&str, &[&str]); 5] = [
 
 /// A random ruleset of a family, as text for iptables-restore.
 pub fn generate(random: &mut Random, family: Family) -> String {
-    let mut lines = Vec::new();
     let has_nat = random.chance(20);
-    for (table, hooks) in TABLES.into_iter().filter(|(table, _)| *table != "nat" || has_nat) {
+    let tables = TABLES.into_iter().filter(|(table, _)| *table != "nat" || has_nat);
+    text(tables_of(random, family, tables))
+}
+
+/// A random ruleset whose nat table translates. What the other tables do to packets leaves less of
+/// it, so that two of three have none.
+pub fn generate_nat(random: &mut Random, family: Family) -> String {
+    let count = if random.chance(33) { TABLES.len() - 1 } else { 0 };
+    let mut lines = tables_of(random, family, TABLES.into_iter().take(count));
+    let place = Place { family, table: "nat", hook: None, protocol: None, depth: 0 };
+    lines.extend(nat::table(random, place));
+    text(lines)
+}
+
+fn text(lines: Vec<String>) -> String {
+    lines.into_iter().map(|line| line + "\n").collect()
+}
+
+/// The lines of tables, each with its hooks.
+fn tables_of(
+    random: &mut Random,
+    family: Family,
+    tables: impl Iterator<Item = (&'static str, &'static [&'static str])>,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (table, hooks) in tables {
         lines.push(format!("*{table}"));
         for hook in hooks {
             let policy = if table != "nat" && random.chance(15) { "DROP" } else { "ACCEPT" };
@@ -113,7 +138,7 @@ pub fn generate(random: &mut Random, family: Family) -> String {
         }
         lines.push("COMMIT".to_owned());
     }
-    lines.into_iter().map(|line| line + "\n").collect()
+    lines
 }
 
 fn rule(random: &mut Random, chain: &str, place: Place) -> String {
@@ -161,6 +186,22 @@ mod tests {
         }
         for (name, _) in targets::ALL.iter().filter(|(name, _)| !name.is_empty()) {
             assert!(text.contains(&format!("-j {name}")), "-j {name}");
+        }
+    }
+
+    #[test]
+    fn nat_tables_translate_in_every_way() {
+        let mut random = Random::new(1);
+        let [mut v4, mut v6] = [String::new(), String::new()];
+        for _ in 0..200 {
+            v4 += &generate_nat(&mut random, Family::V4);
+            v6 += &generate_nat(&mut random, Family::V6);
+        }
+        for text in [v4, v6] {
+            let options = ["--random-fully", "--random\n", "--persistent", "--to-ports", "/50"];
+            for word in options.into_iter().chain(nat::TARGETS.iter().map(|(name, _)| *name)) {
+                assert!(text.contains(word), "{word}");
+            }
         }
     }
 }

@@ -16,7 +16,6 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use stateward_replay::capture::Capture;
 use stateward_wire::Packet;
@@ -53,8 +52,7 @@ fn dialogue(file: &Path) -> Dialogue {
         }
         let from = port(packet.source());
         let bytes = packet.bytes().to_vec();
-        let (pause, changes) = (Duration::ZERO, Vec::new());
-        steps.push(Step { from, bytes, flow: 0, pause, changes });
+        steps.push(Step::new(from, bytes, 0));
     }
     Dialogue { settings: Settings::default(), steps }
 }

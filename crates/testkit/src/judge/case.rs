@@ -1,7 +1,8 @@
 //! A dialogue on which the sides once differed, as a file that is replayed for ever.
 //!
 //! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `rp_filter N`, `mtu N`, then one a
-//! packet, `lan`, `wan` or `local` with its bytes in hexadecimal, and between packets `pause
+//! packet, `lan`, `wan` or `local` with its bytes in hexadecimal and its [`Manner`] of answering, if it
+//! has one, and between packets `pause
 //! MILLISECONDS` and `change NAME VALUE` of a sysctl. What follows a `#` is for people. `rules4 LINE`
 //! and `rules6 LINE` are lines for iptables-restore, to their ends.
 
@@ -9,6 +10,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::describe::describe;
+use crate::adapt::Manner;
 use crate::dialogue::{Dialogue, Port, Settings, Step};
 
 /// The text of a case; `story` says what differed.
@@ -37,7 +39,7 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
     for (family, rules) in RULES.iter().zip(rules.iter().flatten()) {
         rules.lines().for_each(|line| text += &format!("{family} {line}\n"));
     }
-    for Step { from, bytes, pause, changes, .. } in &dialogue.steps {
+    for Step { from, bytes, pause, changes, manner, .. } in &dialogue.steps {
         for (name, value) in changes {
             let _ = writeln!(text, "change {name} {value}");
         }
@@ -46,7 +48,11 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
         }
         let _ = writeln!(text, "# {}", describe(bytes));
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        let _ = writeln!(text, "{} {hex}", name(*from));
+        let _ = write!(text, "{} {hex}", name(*from));
+        if *manner != Manner::AsIs {
+            let _ = write!(text, " {}", manner.name());
+        }
+        text.push('\n');
     }
     text
 }
@@ -109,8 +115,12 @@ fn take(dialogue: &mut Dialogue, next: &mut Step, words: &[&str]) -> Option<()> 
                 _ => return None,
             };
             let bytes = bytes(hex.first().copied().unwrap_or_default())?;
+            let manner = match hex.get(1) {
+                Some(name) => Manner::ALL.into_iter().find(|manner| manner.name() == *name)?,
+                None => Manner::AsIs,
+            };
             let empty = Step::new(Port::Lan, Vec::new(), 0);
-            dialogue.steps.push(Step { from, bytes, ..std::mem::replace(next, empty) });
+            dialogue.steps.push(Step { from, bytes, manner, ..std::mem::replace(next, empty) });
         }
     }
     Some(())
@@ -133,6 +143,7 @@ mod tests {
             if let Some(step) = dialogue.steps.get_mut(3) {
                 step.pause = Duration::from_millis(1300);
                 step.changes.push(("tcp_loose".to_owned(), 0));
+                step.manner = Manner::Third;
             }
             let text = write(&dialogue, "two lines\nof words");
             dialogue.steps.iter_mut().for_each(|step| step.flow = 0);

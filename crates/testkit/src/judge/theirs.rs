@@ -8,7 +8,8 @@ use super::heard::{
 };
 use super::ours::zone_words;
 use super::rules;
-use crate::dialogue::{Dialogue, Port, Settings};
+use crate::adapt::Manner;
+use crate::dialogue::{Dialogue, Settings};
 use crate::kernel;
 use crate::kernel::{
     Checkpoint, CtState, Direction, Entry, Event, Hook, Key, Look, Observation, Outcome, Scenario,
@@ -31,7 +32,11 @@ pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
         }
         let changes = step.changes.iter().map(named);
         steps.extend(changes.map(|(name, value)| Step::Sysctl(name, value)));
-        steps.push(Step::Packet { from: port(step.from), bytes: step.bytes.clone() });
+        let (from, bytes) = (step.from.into(), step.bytes.clone());
+        steps.push(match step.manner {
+            Manner::AsIs => Step::Packet { from, bytes },
+            manner => Step::Answer { from, bytes, manner },
+        });
     }
     let mut sysctls: Vec<_> = sysctls.iter().map(named).collect();
     if dialogue.settings.host {
@@ -69,12 +74,14 @@ fn links(settings: &Settings) -> Vec<String> {
     links
 }
 
-const fn port(port: Port) -> kernel::Port {
-    match port {
-        Port::Lan => kernel::Port::Lan,
-        Port::Wan => kernel::Port::Wan,
-        Port::Local => kernel::Port::Local,
+/// The dialogue with its packets as the kernel got them.
+pub(super) fn sent(dialogue: &Dialogue, outcome: &Outcome, scenario: &Scenario) -> Dialogue {
+    let mut sent = dialogue.clone();
+    for (step, packet) in sent.steps.iter_mut().zip(packets(outcome, scenario)) {
+        step.from = packet.from.into();
+        step.bytes = packet.bytes.to_vec();
     }
+    sent
 }
 
 /// What the kernel did with one packet.
@@ -101,10 +108,12 @@ fn packets<'a>(outcome: &'a Outcome, scenario: &'a Scenario) -> Vec<Seen<'a>> {
     for (step, seen) in scenario.steps.iter().zip(&outcome.observations) {
         expired.extend(&seen.expired);
         match step {
-            Step::Packet { from, bytes } => {
+            Step::Packet { from, bytes } | Step::Answer { from, bytes, .. } => {
+                let sent = seen.sent.as_ref();
+                let (from, bytes) = sent.map_or((*from, bytes), |(from, bytes)| (*from, bytes));
                 let expired = std::mem::take(&mut expired);
                 let given_up = std::mem::take(&mut given_up);
-                packets.push(Seen { from: *from, bytes, seen, expired, given_up });
+                packets.push(Seen { from, bytes, seen, expired, given_up });
             }
             _ => {
                 expired.extend(&seen.events);
@@ -210,14 +219,10 @@ fn end(walk: &Walk, seen: &Observation) -> End {
 }
 
 fn out(seen: &Observation, walked: bool) -> Vec<Left> {
-    let left = seen.out.iter().map(|out| {
-        let port = match out.port {
-            kernel::Port::Lan => Port::Lan,
-            kernel::Port::Wan => Port::Wan,
-            kernel::Port::Local => Port::Local,
-        };
-        Left::new(port, !walked || out.walk != Some(0), out.bytes.clone())
-    });
+    let left = seen
+        .out
+        .iter()
+        .map(|out| Left::new(out.port.into(), !walked || out.walk != Some(0), out.bytes.clone()));
     left.collect()
 }
 

@@ -7,9 +7,11 @@ use super::command::CommandOutput;
 use super::entry::Entry;
 use super::event::Event;
 use super::expectation::Expectation;
-use super::log::{self, CtState, Direction, Hook, Remark, Walk};
+use super::log::{self, Checkpoint, CtState, Direction, Hook, Remark, Walk};
 use super::machine::KernelLine;
 use super::table::Statistics;
+use crate::adapt::Manner;
+use crate::dialogue;
 
 /// A machine between `lan0` (192.168.1.1/24, fd00:1::1/64) and `wan0` (203.0.113.1/24,
 /// fd00:2::1/64, both default routes), its rules, and what happens to it.
@@ -75,6 +77,15 @@ pub enum Step {
         /// The whole of it.
         bytes: Vec<u8>,
     },
+    /// A packet that answers what its sender has seen of the other end: see [`crate::adapt`].
+    Answer {
+        /// Where it enters if it is not adapted.
+        from: Port,
+        /// The whole of it, as if nobody had changed anything.
+        bytes: Vec<u8>,
+        /// How it answers.
+        manner: Manner,
+    },
     /// Real time passes.
     Sleep(Duration),
     /// Real time passes until this long after the first step.
@@ -103,6 +114,8 @@ pub struct Observation {
     pub begun: Duration,
     /// When it was done, since [`Outcome::started`].
     pub done: Duration,
+    /// The packet as it was sent, and where it entered, with [`Step::Answer`].
+    pub sent: Option<(Port, Vec<u8>)>,
     /// The errno with which the kernel would not take the packet at all. A local packet dropped in
     /// OUTPUT is EPERM (1).
     pub refused: Option<i32>,
@@ -147,7 +160,7 @@ impl Scenario {
         });
         let nat = |text: &String| text.lines().any(|line| line.trim_end() == "*nat");
         let costly = |step: &Step| match step {
-            Step::Packet { bytes, .. } => is_fragment(bytes),
+            Step::Packet { bytes, .. } | Step::Answer { bytes, .. } => is_fragment(bytes),
             Step::Command { .. } => true,
             _ => false,
         };
@@ -164,6 +177,26 @@ fn is_fragment(packet: &[u8]) -> bool {
         [0x60..=0x6f, _, _, _, _, _, next, ..] => *next == 44,
         [_, _, _, _, _, _, high, low, ..] => u16::from_be_bytes([*high, *low]) & 0x3fff != 0,
         _ => false,
+    }
+}
+
+impl From<dialogue::Port> for Port {
+    fn from(port: dialogue::Port) -> Self {
+        match port {
+            dialogue::Port::Lan => Self::Lan,
+            dialogue::Port::Wan => Self::Wan,
+            dialogue::Port::Local => Self::Local,
+        }
+    }
+}
+
+impl From<Port> for dialogue::Port {
+    fn from(port: Port) -> Self {
+        match port {
+            Port::Lan => Self::Lan,
+            Port::Wan => Self::Wan,
+            Port::Local => Self::Local,
+        }
     }
 }
 
@@ -188,6 +221,17 @@ impl Observation {
     /// The hooks the step's packet entered.
     pub fn hooks(&self) -> Vec<Hook> {
         self.walks.first().map(Walk::hooks).unwrap_or_default()
+    }
+
+    /// The packet as it arrived: where it left, or as it was delivered.
+    pub fn arrived(&self) -> Option<(Port, &[u8])> {
+        let left = self.out.iter().find(|out| out.walk == Some(0));
+        if let Some(left) = left {
+            return Some((left.port, &left.bytes));
+        }
+        let sightings = self.walks.first()?.sightings.iter();
+        let delivered = sightings.rev().find(|seen| seen.checkpoint == Checkpoint::Delivered)?;
+        Some((Port::Local, &delivered.bytes))
     }
 
     /// Whether the packet is a fragment that defragmentation kept (or threw away).

@@ -15,6 +15,7 @@ use super::namespace::Namespace;
 use super::scenario::{Emitted, Observation, Outcome, Port, Scenario, Step};
 use super::sysctl::Saved;
 use super::table::{self, Known, Statistics};
+use crate::adapt::{Manner, Views};
 
 /// After this much idle time something can have expired: then the next step looks first.
 const STALE: Duration = Duration::from_millis(2);
@@ -30,6 +31,7 @@ pub(super) struct Session<'a> {
     busy: Instant,
     known: Known,
     kernel_log: Option<KernelLog>,
+    views: Views,
     spoilt: bool,
 }
 
@@ -57,6 +59,7 @@ pub(super) fn run(namespace: &mut Namespace, scenario: &Scenario) -> io::Result<
         busy: now,
         known: Known::default(),
         kernel_log: None,
+        views: Views::default(),
         spoilt: scenario.spoils(),
     };
     session.set_up()?;
@@ -119,7 +122,7 @@ impl Session<'_> {
     }
 
     fn step(&mut self, step: &Step) -> io::Result<Observation> {
-        let is_packet = matches!(step, Step::Packet { .. });
+        let is_packet = matches!(step, Step::Packet { .. } | Step::Answer { .. });
         if let Some(pace) = self.scenario.pace.filter(|_| is_packet) {
             thread::sleep(pace);
         }
@@ -142,6 +145,10 @@ impl Session<'_> {
             observation.events.extend(self.drain()?.events);
         }
         self.collect(&mut observation)?;
+        if let Step::Answer { bytes, manner: Manner::Adapted, .. } = step {
+            let arrived = observation.arrived().map(|(port, bytes)| (port.into(), bytes));
+            self.views.note(bytes, arrived);
+        }
         self.busy = Instant::now();
         // What defragmentation holds outlives the scenario.
         self.spoilt |= observation.held();
@@ -150,13 +157,11 @@ impl Session<'_> {
 
     fn act(&mut self, step: &Step, observation: &mut Observation) -> io::Result<()> {
         match step {
-            Step::Packet { from, bytes } => {
-                let sent = match from {
-                    Port::Lan => self.namespace.lan.send(bytes),
-                    Port::Wan => self.namespace.wan.send(bytes),
-                    Port::Local => self.namespace.local.send(bytes),
-                };
-                observation.refused = refusal(sent)?;
+            Step::Packet { from, bytes } => observation.refused = self.send(*from, bytes)?,
+            Step::Answer { from, bytes, manner } => {
+                let (from, bytes) = self.views.adapt((*from).into(), bytes, *manner);
+                observation.refused = self.send(from.into(), &bytes)?;
+                observation.sent = Some((from.into(), bytes));
             }
             Step::Sleep(time) => thread::sleep(*time),
             Step::SleepUntil(time) => thread::sleep(time.saturating_sub(self.started.elapsed())),
@@ -170,6 +175,14 @@ impl Session<'_> {
             }
         }
         Ok(())
+    }
+
+    fn send(&self, from: Port, bytes: &[u8]) -> io::Result<Option<i32>> {
+        refusal(match from {
+            Port::Lan => self.namespace.lan.send(bytes),
+            Port::Wan => self.namespace.wan.send(bytes),
+            Port::Local => self.namespace.local.send(bytes),
+        })
     }
 
     fn dump(&mut self) -> io::Result<Vec<Entry>> {
@@ -295,6 +308,7 @@ struct Seen {
 fn empty(table: &str) -> String {
     let chains: &[&str] = match table {
         "*raw" => &["PREROUTING", "OUTPUT"],
+        "*nat" => &["PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"],
         "*mangle" => &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"],
         _ => &["INPUT", "FORWARD", "OUTPUT"],
     };

@@ -1,0 +1,160 @@
+//! Answers to what really arrived: dialogues through a machine that translates addresses.
+//!
+//! A flow of a [`dialogue`] says what its ends would say if nobody stood between them. Behind NAT
+//! an end sees its peer as somebody else, and speaks to that one. So a step may be *adapted*: its
+//! packet is rewritten, right before it is sent, by what the packets of the other direction looked
+//! like where they arrived (as the running kernel let them leave, or delivered them): addresses,
+//! ports, ICMP identifiers, the port of the machine it enters by, and what an ICMP error quotes.
+//! Checksums stay as right or as wrong as they were.
+//!
+//! Nothing here knows what NAT does: an answer is believed to come from where the question went. A
+//! [`Manner`] says what is done otherwise now and then, so that the machine also meets packets that
+//! no peer would send. What a host cannot send as it stands goes out unadapted.
+//!
+//! [`dialogue`]: crate::dialogue
+
+mod ends;
+mod rewrite;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::dialogue::Port;
+
+pub use ends::Ends;
+
+use ends::Layout;
+
+/// How a step's packet answers what its sender has seen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Manner {
+    /// Not at all: its bytes are sent as they stand.
+    #[default]
+    AsIs,
+    /// As its sender would.
+    Adapted,
+    /// To the next port, or with the next identifier.
+    Elsewhere,
+    /// From somebody nobody has spoken to.
+    Third,
+}
+
+impl Manner {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::AsIs, Self::Adapted, Self::Elsewhere, Self::Third];
+
+    /// Its name in a kept case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::AsIs => "as-is",
+            Self::Adapted => "adapted",
+            Self::Elsewhere => "elsewhere",
+            Self::Third => "third",
+        }
+    }
+}
+
+/// What each end has seen of its peers.
+#[derive(Debug, Default)]
+pub struct Views {
+    /// Where packets with these ends arrived, and with which ends.
+    arrived: BTreeMap<Ends, (Port, Ends)>,
+    /// The same for packets of whose transport header nothing is there, with the ends it last had.
+    pieces: BTreeMap<(u8, IpAddr, IpAddr), Ends>,
+}
+
+impl Views {
+    /// The packet to be sent instead of one that was said, and where it enters.
+    pub fn adapt(&self, from: Port, said: &[u8], manner: Manner) -> (Port, Vec<u8>) {
+        let as_it_stands = (from, said.to_vec());
+        if manner == Manner::AsIs {
+            return as_it_stands;
+        }
+        let Some(layout) = Layout::of(said) else { return as_it_stands };
+        let adapted = match layout.quotes(said) {
+            Some(quote) => self.error(from, said, &layout, quote),
+            None => self.answer(said, &layout, manner),
+        };
+        adapted.filter(|(port, bytes)| is_sendable(*port, bytes)).unwrap_or(as_it_stands)
+    }
+
+    /// Learns what became of an adapted packet: where it arrived, and how it looked there.
+    pub fn note(&mut self, said: &[u8], arrived: Option<(Port, &[u8])>) {
+        let ends = |bytes: &[u8]| Layout::of(bytes).and_then(|layout| layout.ends(bytes));
+        let (Some(said), Some((port, arrived))) = (ends(said), arrived) else { return };
+        let Some(arrived) = ends(arrived) else { return };
+        self.pieces.insert((said.protocol, said.source, said.destination), said);
+        self.arrived.insert(said, (port, arrived));
+    }
+
+    fn answer(&self, said: &[u8], layout: &Layout, manner: Manner) -> Option<(Port, Vec<u8>)> {
+        let ends = match layout.ends(said) {
+            Some(ends) => ends,
+            None => {
+                let (source, destination) = layout.addresses(said)?;
+                self.pieces.get(&(layout.protocol, destination, source))?.inverse()
+            }
+        };
+        let (port, seen) = self.arrived.get(&ends.inverse())?;
+        let mut to = seen.inverse();
+        match manner {
+            Manner::Elsewhere => to = to.elsewhere(),
+            Manner::Third => to.source = third(to.source),
+            Manner::AsIs | Manner::Adapted => {}
+        }
+        let mut bytes = said.to_vec();
+        rewrite::rewrite(&mut bytes, layout, &ends, &to);
+        Some((*port, bytes))
+    }
+
+    /// An error quotes what arrived and goes to whom it came from. Who tells it is the one it was
+    /// for, or a machine on the way.
+    fn error(
+        &self,
+        from: Port,
+        said: &[u8],
+        layout: &Layout,
+        quote: usize,
+    ) -> Option<(Port, Vec<u8>)> {
+        let (source, destination) = layout.addresses(said)?;
+        let quoted = said.get(quote..)?;
+        let inner = Layout::of(quoted)?;
+        let ends = inner.ends(quoted)?;
+        let (port, seen) = self.arrived.get(&ends)?;
+        let is_ends_own = source == ends.destination;
+        let teller = if is_ends_own { seen.destination } else { source };
+        let hearer = if destination == ends.source { seen.source } else { destination };
+        let outer = Ends { protocol: layout.protocol, source, destination, keys: [0; 2] };
+        let to = Ends { source: teller, destination: hearer, ..outer };
+        let mut bytes = said.to_vec();
+        rewrite::rewrite(&mut bytes, layout, &outer, &to);
+        rewrite::rewrite_quoted(&mut bytes, layout, quote, |quoted| {
+            rewrite::rewrite(quoted, &inner, &ends, seen);
+        });
+        Some((if is_ends_own { *port } else { from }, bytes))
+    }
+}
+
+/// A neighbour of a station to whom nobody has spoken.
+fn third(address: IpAddr) -> IpAddr {
+    const OTHER: u8 = 0x40;
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, d] = v4.octets();
+            [a, b, c, d ^ OTHER].into()
+        }
+        IpAddr::V6(v6) => {
+            let mut octets = v6.octets();
+            octets[15] ^= OTHER;
+            octets.into()
+        }
+    }
+}
+
+/// Whether a packet can be sent so: through a socket of the machine only what is short and true.
+fn is_sendable(from: Port, bytes: &[u8]) -> bool {
+    from != Port::Local || Layout::of(bytes).is_some_and(|layout| layout.is_plain(bytes))
+}
+
+#[cfg(test)]
+mod tests;
