@@ -11,12 +11,14 @@
 mod capture;
 mod defrag;
 mod packet;
+mod rewrite;
 mod rules;
 mod tracker;
 
 pub use capture::capture_read;
 pub use defrag::defrag;
 pub use packet::packet_parse;
+pub use rewrite::nat_rewrite;
 pub use rules::rules;
 pub use tracker::tracker;
 
@@ -87,6 +89,11 @@ mod tests {
     #[test]
     fn capture_read_stands_its_corpus() {
         replay("capture_read", super::capture_read);
+    }
+
+    #[test]
+    fn nat_rewrite_stands_its_corpus() {
+        replay("nat_rewrite", super::nat_rewrite);
     }
 
     #[test]
