@@ -25,12 +25,12 @@ CLIENT, GATEWAY, SERVER = "client", "gateway", "server"
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
 
-LINKS = (  # namespace, interface, MAC address, addresses
+LINKS = (  # namespace, interface, MAC address, addresses; in pairs, the gateway's end second
     (CLIENT, "lan", "02:00:00:00:01:10", ("192.168.1.10/24", "192.168.1.11/24", "192.168.1.66/24",
                                           "fd00:1::10/64")),
     (GATEWAY, "lan0", "02:00:00:00:01:01", ("192.168.1.1/24", "fd00:1::1/64")),
-    (GATEWAY, "wan0", "02:00:00:00:02:01", ("203.0.113.1/24", "fd00:2::1/64")),
     (SERVER, "wan", "02:00:00:00:02:05", ("203.0.113.5/24", "203.0.113.53/24", "fd00:2::5/64")),
+    (GATEWAY, "wan0", "02:00:00:00:02:01", ("203.0.113.1/24", "fd00:2::1/64")),
 )
 ROUTES = (
     (CLIENT, "-4", "192.168.1.1"), (CLIENT, "-6", "fd00:1::1"),
@@ -50,23 +50,25 @@ FORWARDING = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
 class Lab:
     """One network and one capture: a context manager that leaves no process behind."""
 
-    def __init__(self, path, offload=False):
+    def __init__(self, path, offload=False, links=LINKS, routes=ROUTES):
         self.path = path
         self.offload = offload
+        self.links = links
+        self.routes = routes
+        self.namespaces = sorted({name for name, *_ in links})
         self.processes = []
         self.scratch = tempfile.mkdtemp(prefix="capture-", dir="/run/lab")
 
     def __enter__(self):
-        for name in (CLIENT, GATEWAY, SERVER):
+        for name in self.namespaces:
             command("ip", "netns", "add", name)
             self.run(name, "ip", "link", "set", "lo", "up")
             self.set(name, SYSCTLS)
         self.set(GATEWAY, FORWARDING)
-        command("ip", "link", "add", "lan", "netns", CLIENT, "type", "veth",
-                "peer", "lan0", "netns", GATEWAY)
-        command("ip", "link", "add", "wan", "netns", SERVER, "type", "veth",
-                "peer", "wan0", "netns", GATEWAY)
-        for name, link, mac, addresses in LINKS:
+        for (end, link, *_), (other_end, other, *_) in zip(self.links[::2], self.links[1::2]):
+            command("ip", "link", "add", link, "netns", end, "type", "veth",
+                    "peer", other, "netns", other_end)
+        for name, link, mac, addresses in self.links:
             self.run(name, "ip", "link", "set", link, "address", mac)
             for address in addresses:
                 self.run(name, "ip", "address", "add", address, "dev", link)
@@ -74,7 +76,7 @@ class Lab:
                 self.run(name, "ethtool", "-K", link, "tx", "off", "tso", "off", "gso", "off",
                          "gro", "off")
             self.run(name, "ip", "link", "set", link, "up")
-        for name, family, via in ROUTES:
+        for name, family, via in self.routes:
             self.run(name, "ip", family, "route", "add", "default", "via", via)
         self.wait_for_links()
         return self
@@ -82,12 +84,12 @@ class Lab:
     def __exit__(self, *_):
         for process in reversed(self.processes):
             stop(process, signal.SIGTERM, patience=0.5)
-        for name in (CLIENT, GATEWAY, SERVER):
+        for name in self.namespaces:
             command("ip", "netns", "delete", name)
 
     def wait_for_links(self):
         """A link is ready when it has a link-local address; until then IPv6 hears nothing."""
-        for name, link, *_ in LINKS:
+        for name, link, *_ in self.links:
             while "fe80" not in self.run(name, "ip", "-6", "address", "show", "dev", link):
                 time.sleep(0.05)
 
@@ -151,9 +153,10 @@ class Lab:
             yield
 
     @contextlib.contextmanager
-    def capture_both_sides(self):
-        """Capture lan0 and wan0 into one pcapng that names both interfaces."""
-        with self.recorder("File:", "dumpcap", "-q", "-i", "lan0", "-i", "wan0", "-w", self.path,
+    def capture_both_sides(self, *interfaces):
+        """Capture lan0 and wan0, or others, into one pcapng that names the interfaces."""
+        named = [word for name in interfaces or ("lan0", "wan0") for word in ("-i", name)]
+        with self.recorder("File:", "dumpcap", "-q", *named, "-w", self.path,
                            "--capture-comment", "stateward example: both sides of one gateway"):
             yield
         forget_the_machine(self.path)
