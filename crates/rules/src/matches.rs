@@ -30,6 +30,7 @@ pub mod icmp6;
 pub mod ipcomp;
 pub mod iprange;
 pub mod ipv6header;
+pub mod ipvs;
 pub mod length;
 pub mod limit;
 pub mod mac;
@@ -44,6 +45,7 @@ pub mod physdev;
 pub mod pkttype;
 pub mod policy;
 pub mod quota;
+pub mod rateest;
 pub mod realm;
 pub mod recent;
 pub mod rpfilter;
@@ -51,6 +53,7 @@ pub mod rt;
 pub mod sctp;
 pub mod set;
 pub mod socket;
+pub mod srh;
 pub mod state;
 pub mod statistic;
 pub mod string;
@@ -125,6 +128,8 @@ crate::extension::extensions! {
         Iprange(iprange::Iprange),
         /// `-m ipv6header`
         Ipv6header(ipv6header::Ipv6header),
+        /// `-m ipvs`
+        Ipvs(ipvs::Ipvs),
         /// `-m length`
         Length(length::Length),
         /// `-m limit`
@@ -151,6 +156,8 @@ crate::extension::extensions! {
         Policy(policy::Policy),
         /// `-m quota`
         Quota(quota::Quota),
+        /// `-m rateest`
+        Rateest(rateest::Rateest),
         /// `-m realm`
         Realm(realm::Realm),
         /// `-m recent`
@@ -165,6 +172,8 @@ crate::extension::extensions! {
         Set(set::Set),
         /// `-m socket`
         Socket(socket::Socket),
+        /// `-m srh`
+        Srh(srh::Srh),
         /// `-m state`
         State(state::State),
         /// `-m statistic`

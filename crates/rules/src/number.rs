@@ -53,6 +53,20 @@ pub(crate) fn real(text: &str) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
+/// The longest number with a point that `text` begins with, and what follows it.
+pub(crate) fn real_prefix(text: &str) -> Option<(f64, &str)> {
+    let ends = (1..=text.len()).rev();
+    ends.filter_map(|end| text.split_at_checked(end))
+        .find_map(|(number, rest)| Some((real(number)?, rest)))
+}
+
+/// What C makes of a number with a point in 32 bits: the lower ones of its 64, none of what does
+/// not fit into those.
+pub(crate) fn truncated(value: f64) -> u32 {
+    const ROOM: f64 = 9_223_372_036_854_775_808.0;
+    if value.abs() < ROOM { value as i64 as u32 } else { 0 }
+}
+
 /// `DIGITS[.DIGITS][pEXPONENT]`, a power of 2.
 fn hexadecimal_real(text: &str) -> Option<f64> {
     let (digits, exponent) = match text.split_once(['p', 'P']) {
@@ -118,6 +132,16 @@ mod tests {
         for refused in ["", "x", "0.5x", "0x", "+-1", "1p2", "0x1p"] {
             assert_eq!(real(refused), None, "{refused:?}");
         }
+    }
+
+    #[test]
+    fn numbers_with_a_point_and_a_unit() {
+        assert_eq!(real_prefix("1.5ms"), Some((1.5, "ms")));
+        assert_eq!(real_prefix("1e3bit"), Some((1000.0, "bit")));
+        assert_eq!(real_prefix("1ex"), Some((1.0, "ex")));
+        assert_eq!(real_prefix("-2"), Some((-2.0, "")));
+        assert_eq!(real_prefix("s"), None);
+        assert_eq!([-1.5, 4294967297.9, 1e30, f64::NAN].map(truncated), [u32::MAX, 1, 0, 0]);
     }
 
     #[test]

@@ -135,7 +135,7 @@ impl OptionSpec {
 }
 
 /// Which of an extension's options a rule has, by name.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen(Vec<&'static str>);
 
 impl Seen {

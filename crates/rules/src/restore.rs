@@ -180,7 +180,7 @@ impl Restore<'_> {
         if self.settings.noflush && before.is_some_and(untouched) {
             return;
         }
-        for one in validate::check(&table) {
+        for one in validate::check(&table, &self.rules.tables) {
             let diagnostic = self.source.refused(one.position.line, one.message, one.hint);
             self.found.push(diagnostic);
         }

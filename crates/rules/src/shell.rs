@@ -136,11 +136,13 @@ impl Run<'_> {
     }
 
     fn finish(mut self) -> Result<Script, Vec<Diagnostic>> {
-        for table in self.v4.iter().chain(&self.v6).flat_map(|rules| &rules.tables) {
-            for one in validate::check(table) {
-                let diagnostic = self.source.refused(one.position.line, one.message, one.hint);
-                self.found.push(diagnostic);
-            }
+        for rules in self.v4.iter().chain(&self.v6) {
+            let invalid =
+                rules.tables.iter().flat_map(|table| validate::check(table, &rules.tables));
+            let source = self.source;
+            let refused =
+                |one: validate::Invalid| source.refused(one.position.line, one.message, one.hint);
+            self.found.extend(invalid.map(refused));
         }
         self.found.sort_by_key(|diagnostic| diagnostic.line);
         if !self.found.is_empty() {

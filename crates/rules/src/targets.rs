@@ -4,14 +4,18 @@
 pub mod audit;
 pub mod checksum;
 pub mod classify;
+pub mod clusterip;
 pub mod connmark;
 pub mod connsecmark;
 pub mod ct;
 pub mod dnat;
+pub mod dnpt;
 pub mod dscp;
 pub mod ecn;
 pub mod hl;
+pub mod hmark;
 pub mod idletimer;
+pub mod led;
 pub mod log;
 pub mod mark;
 pub mod masquerade;
@@ -20,10 +24,14 @@ pub mod netmap;
 pub mod nflog;
 pub mod nfqueue;
 pub mod notrack;
+pub mod npt;
+pub mod rateest;
 pub mod redirect;
 pub mod reject;
+pub mod secmark;
 pub mod set;
 pub mod snat;
+pub mod snpt;
 pub mod synproxy;
 pub mod tcpmss;
 pub mod tcpoptstrip;
@@ -32,6 +40,7 @@ pub mod tos;
 pub mod tproxy;
 pub mod trace;
 pub mod ttl;
+pub mod ulog;
 
 crate::extension::extensions! {
     /// A target extension with its options.
@@ -42,6 +51,8 @@ crate::extension::extensions! {
         Checksum(checksum::Checksum),
         /// `-j CLASSIFY`
         Classify(classify::Classify),
+        /// `-j CLUSTERIP`
+        Clusterip(clusterip::Clusterip),
         /// `-j CONNMARK`
         Connmark(connmark::Connmark),
         /// `-j CONNSECMARK`
@@ -50,14 +61,20 @@ crate::extension::extensions! {
         Ct(ct::Ct),
         /// `-j DNAT`
         Dnat(dnat::Dnat),
+        /// `-j DNPT`
+        Dnpt(dnpt::Dnpt),
         /// `-j DSCP`
         Dscp(dscp::Dscp),
         /// `-j ECN`
         Ecn(ecn::Ecn),
         /// `-j HL`
         Hl(hl::Hl),
+        /// `-j HMARK`
+        Hmark(hmark::Hmark),
         /// `-j IDLETIMER`
         Idletimer(idletimer::Idletimer),
+        /// `-j LED`
+        Led(led::Led),
         /// `-j LOG`
         Log(log::Log),
         /// `-j MARK`
@@ -72,14 +89,20 @@ crate::extension::extensions! {
         Nfqueue(nfqueue::Nfqueue),
         /// `-j NOTRACK`
         Notrack(notrack::Notrack),
+        /// `-j RATEEST`
+        Rateest(rateest::Rateest),
         /// `-j REDIRECT`
         Redirect(redirect::Redirect),
         /// `-j REJECT`
         Reject(reject::Reject),
+        /// `-j SECMARK`
+        Secmark(secmark::Secmark),
         /// `-j SET`
         Set(set::Set),
         /// `-j SNAT`
         Snat(snat::Snat),
+        /// `-j SNPT`
+        Snpt(snpt::Snpt),
         /// `-j SYNPROXY`
         Synproxy(synproxy::Synproxy),
         /// `-j TCPMSS`
@@ -96,5 +119,7 @@ crate::extension::extensions! {
         Trace(trace::Trace),
         /// `-j TTL`
         Ttl(ttl::Ttl),
+        /// `-j ULOG`
+        Ulog(ulog::Ulog),
     }
 }

@@ -5,11 +5,14 @@
 //! A rule stands under all hooks from which chains lead to it. A chain that nothing leads to is
 //! under none, and so free of what hooks demand and of loops.
 
+mod estimators;
+
 use crate::extension::{Demands, Place};
 use crate::option::Refusal;
 use crate::rule::{Header, RuleSpec, Target};
 use crate::ruleset::{Chain, ChainEnd, Hook, Ruleset, Table};
 use crate::source::Position;
+use estimators::Estimators;
 
 /// A ruleset that the kernel takes. Only these can be run.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,14 +42,16 @@ impl Ruleset {
     /// # Errors
     /// One for each rule that cannot stand where it stands.
     pub fn validate(self) -> Result<ValidRuleset, Vec<Invalid>> {
-        let found: Vec<_> = self.tables.iter().flat_map(check).collect();
+        let found = self.tables.iter().flat_map(|table| check(table, &self.tables));
+        let found: Vec<_> = found.collect();
         if found.is_empty() { Ok(ValidRuleset(self)) } else { Err(found) }
     }
 }
 
-/// Everything that the kernel would refuse of one table.
-pub(crate) fn check(table: &Table) -> Vec<Invalid> {
+/// Everything that the kernel would refuse of one table, which comes to the tables `before`.
+pub(crate) fn check(table: &Table, before: &[Table]) -> Vec<Invalid> {
     let mut found = Vec::new();
+    let mut estimators = Estimators::of(before);
     let hooks = match reached(table) {
         Ok(hooks) => hooks,
         Err(looping) => {
@@ -58,7 +63,8 @@ pub(crate) fn check(table: &Table) -> Vec<Invalid> {
         for rule in &chain.rules {
             let (header, matches) = (&rule.header, rule.matches.as_slice());
             let place = Place { table: table.name, hooks, header, matches };
-            if let Err(refusal) = rule_stands(rule, &place) {
+            let stands = rule_stands(rule, &place).and_then(|()| estimators.stands(rule));
+            if let Err(refusal) = stands {
                 let Refusal { message, hint, .. } = refusal;
                 found.push(Invalid { position: rule.position, message, hint });
             }

@@ -10,6 +10,8 @@
 //! with -p tcp          stands before the match or target; several lines are tried one by one
 //! needs --name x       options that a second round adds to each case
 //! setup ipset …        a command that is run before, in the judge's own network namespace
+//! before -A …          a rule that stands before each case
+//! kernel pretended     the running kernel has it not: iptables alone is the judge (`kernel.c`)
 //!
 //! --dport              an option, and values, one a line as in a file of rules
 //!   80
@@ -78,6 +80,7 @@ fn judged(judge: &mut Iptables, file: &CaseFile) -> (usize, String) {
     let mut report = String::new();
     let mut compared = 0;
     file.set_up(judge);
+    judge.pretend(file.kernel);
     for missing in file.missing_options(judge) {
         writeln!(report, "{}: --help lists --{missing}, but no case has it", file.name).unwrap();
     }

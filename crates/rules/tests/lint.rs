@@ -77,6 +77,7 @@ fn names_of_targets_are_no_names_of_chains() {
         assert!(refused(name, Family::V4) && refused(name, Family::V6), "{name}");
     }
     assert!(refused("SNPT", Family::V6) && !refused("SNPT", Family::V4));
+    assert!(!refused("ULOG", Family::V4) && !refused("CLUSTERIP", Family::V4));
     assert!(!refused("ERROR", Family::V4) && !refused("tcp", Family::V4));
 }
 

@@ -273,10 +273,10 @@ impl<'a> State<'a> {
     }
 }
 
-/// Targets of iptables 1.8.9 that have no file in `targets/`: chains cannot be called so either.
-const RESERVED: &[&str] = &["HMARK", "RATEEST", "SECMARK", "standard"];
-/// Those that only ip6tables has.
-const RESERVED_V6: &[&str] = &["DNPT", "SNPT"];
+/// The target that plain verdicts are of: chains cannot be called so either.
+const RESERVED: &str = "standard";
+/// Targets that Linux has no longer: chains may be called so.
+const FREE: &[&str] = &["CLUSTERIP", "ULOG"];
 
 /// Whether a user's chain may be called so.
 fn chain_name(name: &str, family: Family) -> Result<(), Refusal> {
@@ -284,9 +284,8 @@ fn chain_name(name: &str, family: Family) -> Result<(), Refusal> {
         return Err(Refusal::new(format!("a chain's name cannot begin with `{first}`")));
     }
     let taken = Verdict::from_word(name).is_some()
-        || Extension::begin(name, family).is_some()
-        || RESERVED.contains(&name)
-        || (family == Family::V6 && RESERVED_V6.contains(&name));
+        || (Extension::begin(name, family).is_some() && !FREE.contains(&name))
+        || name == RESERVED;
     if taken {
         return Err(Refusal::new(format!("`{name}` is the name of a target, not of a chain")));
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use stateward_wire::Family;
 
-use super::iptables::Iptables;
+use super::iptables::{Iptables, Kernel};
 
 /// One file.
 pub(crate) struct CaseFile {
@@ -20,6 +20,9 @@ pub(crate) struct CaseFile {
     needs: Vec<String>,
     /// Commands that make what the rules need.
     setup: Vec<String>,
+    /// Rules that stand before each.
+    pub(crate) before: Vec<String>,
+    pub(crate) kernel: Kernel,
     options: Vec<(String, Vec<String>)>,
     rules: Vec<String>,
 }
@@ -62,6 +65,8 @@ impl CaseFile {
             with: Vec::new(),
             needs: Vec::new(),
             setup: Vec::new(),
+            before: Vec::new(),
+            kernel: Kernel::Running,
             options: Vec::new(),
             rules: Vec::new(),
         };
@@ -91,6 +96,8 @@ impl CaseFile {
             "with" => self.with.push(rest),
             "needs" => self.needs.push(rest),
             "setup" => self.setup.push(rest),
+            "before" => self.before.push(rest),
+            "kernel" if rest == "pretended" => self.kernel = Kernel::Pretended,
             "rule" => self.rules.push(rest),
             option if option.starts_with("--") => {
                 self.options.push((option.to_owned(), Vec::new()))
@@ -100,7 +107,8 @@ impl CaseFile {
     }
 
     fn head(&self) -> String {
-        format!("*{}\n:chain - [0:0]\n", self.table)
+        let before: String = self.before.iter().map(|rule| format!("{rule}\n")).collect();
+        format!("*{}\n:chain - [0:0]\n{before}", self.table)
     }
 
     /// A file of several rules.

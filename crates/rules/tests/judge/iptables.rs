@@ -13,6 +13,15 @@ pub(crate) struct Iptables {
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     directory: tempfile::TempDir,
+    kernel: Kernel,
+}
+
+/// Who takes the tables that iptables makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kernel {
+    Running,
+    /// `kernel.c`.
+    Pretended,
 }
 
 /// What became of a file of rules.
@@ -70,7 +79,7 @@ impl Iptables {
             .unwrap();
         let input = shell.stdin.take().unwrap();
         let output = BufReader::new(shell.stdout.take().unwrap());
-        Some(Self { shell, input, output, directory })
+        Some(Self { shell, input, output, directory, kernel: Kernel::Running })
     }
 
     /// Runs a line of shell and gives its exit status.
@@ -79,6 +88,21 @@ impl Iptables {
         let mut status = String::new();
         self.output.read_line(&mut status).unwrap();
         status.trim().parse().unwrap()
+    }
+
+    /// Chooses who takes the tables from now on.
+    pub(crate) fn pretend(&mut self, kernel: Kernel) {
+        self.kernel = kernel;
+        let line = match kernel {
+            Kernel::Running => "unset LD_PRELOAD".to_owned(),
+            Kernel::Pretended => {
+                let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/judge/kernel.c");
+                let compiled = self.run(&format!("cc -shared -fPIC -o kernel.so {source}"));
+                assert_eq!(compiled, 0, "{}", self.written("err"));
+                "export STATEWARD_TABLE=$PWD/table LD_PRELOAD=$PWD/kernel.so".to_owned()
+            }
+        };
+        self.run(&line);
     }
 
     /// What the last line wrote.
@@ -105,6 +129,9 @@ impl Iptables {
             Family::V6 => "ip6tables",
         };
         fs::write(self.directory.path().join("in"), text).unwrap();
+        if self.kernel == Kernel::Pretended {
+            let _ = fs::remove_file(self.directory.path().join("table"));
+        }
         let status = self.run(&format!("{name}-legacy-restore {restore} in"));
         if status != 0 {
             return Outcome::Refused { status, message: clean(&self.written("err")) };
