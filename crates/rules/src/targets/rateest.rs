@@ -48,7 +48,7 @@ const OPTIONS: &[OptionSpec] = &[
 /// -ln(1 - 2⁻ⁿ) for n from 1: an interval divided by it is how long a measurement lasts. Constants,
 /// since the platform's logarithm must not decide.
 const FADES: [f64; 30] = [
-    0.6931471805599453,
+    core::f64::consts::LN_2,
     0.2876820724517809,
     0.13353139262452263,
     0.06453852113757118,
