@@ -34,6 +34,7 @@ mod tests;
 
 use crate::rule::RuleSpec;
 use conditions::{Conditions, FIELDS, Prefix};
+pub(crate) use field::Mix;
 use field::{Builder, Field, Path};
 pub(crate) use key::Key;
 use sets::WORD;

@@ -1,21 +1,25 @@
 //! Rules laid out to be run: what is read of a rule that does not match lies close together.
 //!
 //! A ruleset of a hundred thousand rules does not stay in the processor's caches, and what a packet
-//! costs is how much memory it touches. A rule here is one line of the cache, a chain's rules lie one
-//! behind the other, and so do the tests of their matches. Everything else (names, texts, places) stays in
-//! the [`Ruleset`](crate::Ruleset) that was compiled, which has the same chains and rules in the
-//! same order.
+//! costs is how much memory it touches. A rule here is one line of the cache, with its match if it
+//! has but one, and a chain's rules lie one behind the other. Matches that ask the same are one:
+//! the many rules of a chain of services differ in their addresses, not in `-m tcp --dport 443`.
+//! Everything else (names, texts, places) stays in the [`Ruleset`](crate::Ruleset) that was
+//! compiled, which has the same chains and rules in the same order.
 
+use core::fmt::{self, Write as _};
+use core::hash::{BuildHasherDefault, Hash, Hasher};
 use core::net::IpAddr;
 
+use hashbrown::HashMap;
 use stateward_wire::Family;
 
 use crate::address;
-use crate::classify::Classifier;
+use crate::classify::{Classifier, Mix};
 use crate::context::View;
-use crate::evaluate::{Acting, Matching};
+use crate::evaluate::{Acting, Matching, Stop};
 use crate::matches::Match;
-use crate::memory::Own;
+use crate::memory::{Memory, Own};
 use crate::rule::{self, Counters, Header, Interface, RuleSpec, Target, Verdict};
 use crate::ruleset::{self, ChainEnd, Hook, Table};
 
@@ -34,12 +38,26 @@ pub(crate) struct Program {
     /// The built-in chains, by hook.
     entries: [Option<usize>; 5],
     pub(crate) chains: Vec<Chain>,
+    /// The chains' ends.
+    pub(crate) ends: Vec<ChainEnd>,
+    /// How the rules of long chains are found.
+    pub(crate) indexes: Vec<Classifier>,
     pub(crate) rules: Vec<Rule>,
-    pub(crate) tests: Vec<Test>,
+    pub(crate) conditions: Conditions,
     pub(crate) targets: Vec<Box<dyn Acting>>,
     /// Where jumps came from; never deeper than there are chains, into none of which a valid
     /// ruleset leads twice.
     pub(crate) callers: Vec<Place>,
+}
+
+/// What rules ask for that their lines have no room for.
+#[derive(Debug, Default)]
+pub(crate) struct Conditions {
+    large: Vec<Large>,
+    /// The tests of rules that have several.
+    tests: Vec<Test>,
+    works: Vec<Box<dyn Matching>>,
+    owns: Vec<Own>,
 }
 
 /// A place in a table: a chain, and the next rule of it.
@@ -49,34 +67,42 @@ pub(crate) struct Place {
     pub(crate) rule: usize,
 }
 
-/// A chain: its end, and where its rules are.
+/// A chain: where its rules are, and how they are found.
 #[derive(Debug)]
 pub(crate) struct Chain {
-    pub(crate) end: ChainEnd,
-    pub(crate) first: usize,
-    pub(crate) len: usize,
-    /// Most chains are short.
-    pub(crate) index: Option<Box<Classifier>>,
+    first: u32,
+    len: u32,
+    /// Which of the table's indexes; none where rules are asked one by one, as in most chains.
+    pub(crate) index: u32,
 }
 
-/// A rule: what it asks of the header, where its tests are, what it does, what it has counted.
+/// No index, no memory.
+const NONE: u32 = u32::MAX;
+
+/// A rule: what it asks of the header and for, what it does, what it has counted.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(crate) struct Rule {
     asks: Asks,
     pub(crate) goal: Goal,
-    first_test: u32,
-    tests: u16,
+    tests: Tests,
     /// A verdict without any condition, which TRACE takes for a chain's end.
     pub(crate) is_tail: bool,
     pub(crate) counters: Counters,
 }
 
-/// A match of a rule.
-#[derive(Debug)]
-pub(crate) struct Test {
-    pub(crate) work: Box<dyn Matching>,
-    pub(crate) own: Own,
+/// A rule's matches.
+#[derive(Clone, Copy, Debug)]
+enum Tests {
+    One(Test),
+    Many { first: u32, len: u16 },
+}
+
+/// A match of a rule: which work, and which memory, [`NONE`] if it remembers nothing.
+#[derive(Clone, Copy, Debug)]
+struct Test {
+    work: u32,
+    own: u32,
 }
 
 /// A target whose chains are found.
@@ -99,24 +125,28 @@ impl Program {
         let mut program = Self {
             entries: Hook::ALL.map(built_in),
             chains: Vec::with_capacity(table.chains.len()),
+            ends: table.chains.iter().map(|chain| chain.end).collect(),
+            indexes: Vec::new(),
             rules: Vec::with_capacity(table.chains.iter().map(|chain| chain.rules.len()).sum()),
-            tests: Vec::new(),
+            conditions: Conditions::default(),
             targets: Vec::new(),
             callers: Vec::with_capacity(table.chains.len()),
         };
+        let mut known = Known::default();
         for chain in &table.chains {
-            let first = program.rules.len();
-            chain.rules.iter().for_each(|rule| program.add(rule, table));
+            let first = small(program.rules.len());
+            chain.rules.iter().for_each(|rule| program.add(rule, table, &mut known));
             let index = match search {
                 Search::Linear => None,
-                Search::Indexed => Classifier::new(&chain.rules).map(Box::new),
+                Search::Indexed => Classifier::new(&chain.rules),
             };
-            program.chains.push(Chain { end: chain.end, first, len: chain.rules.len(), index });
+            let index = index.map_or(NONE, |index| push(&mut program.indexes, index));
+            program.chains.push(Chain { first, len: small(chain.rules.len()), index });
         }
         program
     }
 
-    fn add(&mut self, rule: &RuleSpec, table: &Table) {
+    fn add<'a>(&mut self, rule: &'a RuleSpec, table: &Table, known: &mut Known<'a>) {
         let chain = |name: &str| table.index(name).map(small);
         let goal = match &rule.target {
             Target::None => Goal::Continue,
@@ -125,21 +155,15 @@ impl Program {
             Target::Jump(name) => chain(name).map_or(Goal::Continue, Goal::Jump),
             Target::Goto(name) => chain(name).map_or(Goal::Continue, Goal::Goto),
             Target::Extension(extension) => {
-                self.targets.push(extension.work());
-                Goal::Extension(small(self.targets.len() - 1))
+                Goal::Extension(push(&mut self.targets, extension.work()))
             }
         };
-        let first_test = small(self.tests.len());
-        let tests = tested(&rule.matches);
-        self.tests
-            .extend(tests.map(|one| Test { work: one.work(), own: Own::of(one, rule.position) }));
-        // A line of 2¹⁶ matches is longer than any that is read.
-        let tests = u16::try_from(self.tests.len() - first_test as usize).unwrap_or(u16::MAX);
         let is_tail = matches!(goal, Goal::Verdict(_))
             && rule.matches.is_empty()
             && rule.header == Header::any(rule.header.family);
-        let (asks, counters) = (Asks::of(&rule.header), rule.counters);
-        self.rules.push(Rule { asks, goal, first_test, tests, is_tail, counters });
+        let asks = Asks::of(&rule.header, &mut self.conditions.large);
+        let tests = self.conditions.tests_of(rule, known);
+        self.rules.push(Rule { asks, goal, tests, is_tail, counters: rule.counters });
     }
 
     /// The chain that a hook begins with.
@@ -149,10 +173,11 @@ impl Program {
 
     /// Writes what has been counted into the table that was compiled.
     pub(crate) fn count_into(&self, table: &mut Table) {
-        for (counted, chain) in self.chains.iter().zip(&mut table.chains) {
-            chain.end = counted.end;
-            let counted = self.rules.iter().skip(counted.first);
-            for (counted, rule) in counted.zip(&mut chain.rules) {
+        let chains = self.chains.iter().zip(&self.ends);
+        for ((counted, end), chain) in chains.zip(&mut table.chains) {
+            chain.end = *end;
+            let counted = self.rules.get(counted.rules()).unwrap_or_default();
+            for (counted, rule) in counted.iter().zip(&mut chain.rules) {
                 rule.counters = counted.counters;
             }
         }
@@ -164,22 +189,98 @@ pub(crate) fn tested(matches: &[Match]) -> impl Iterator<Item = &Match> {
     matches.iter().filter(|one| !matches!(one, Match::Comment(_)))
 }
 
-impl Chain {
-    pub(crate) fn rules(&self) -> core::ops::Range<usize> {
-        self.first..self.first + self.len
+/// Matches that other rules have as well.
+type Known<'a> = HashMap<Hashed<'a>, u32, BuildHasherDefault<Mix>>;
+
+/// A match by what it asks for.
+#[derive(PartialEq, Eq)]
+struct Hashed<'a>(&'a Match);
+
+impl Hash for Hashed<'_> {
+    /// By the text that tells equal ones from others: no match has a hash of its own.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        struct Text<'a, H>(&'a mut H);
+
+        impl<H: Hasher> fmt::Write for Text<'_, H> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0.write(text.as_bytes());
+                Ok(())
+            }
+        }
+
+        // Nothing fails that writes into a hasher.
+        let _ = write!(Text(hasher), "{:?}", self.0);
     }
 }
 
-impl Rule {
-    /// Whether the packet's header is as the rule wants it.
-    #[inline]
-    pub(crate) fn header_passes(&self, view: &View<'_>) -> Result<bool, Broken> {
-        self.asks.passes(view)
+impl Conditions {
+    fn tests_of<'a>(&mut self, rule: &'a RuleSpec, known: &mut Known<'a>) -> Tests {
+        let mut tests = tested(&rule.matches).map(|one| {
+            let work =
+                *known.entry(Hashed(one)).or_insert_with(|| push(&mut self.works, one.work()));
+            let own = match Own::of(one, rule.position) {
+                Own::Nothing => NONE,
+                own => push(&mut self.owns, own),
+            };
+            Test { work, own }
+        });
+        match (tests.next(), tests.next()) {
+            (Some(one), None) => Tests::One(one),
+            (first, second) => {
+                let begin = self.tests.len();
+                self.tests.extend(first.into_iter().chain(second).chain(tests));
+                // A line of 2¹⁶ matches is longer than any that is read.
+                let len = u16::try_from(self.tests.len() - begin).unwrap_or(u16::MAX);
+                Tests::Many { first: small(begin), len }
+            }
+        }
     }
 
-    pub(crate) fn tests(&self) -> core::ops::Range<usize> {
-        let first = self.first_test as usize;
-        first..first + self.tests as usize
+    /// Whether the packet's header is as the rule wants it.
+    #[inline]
+    pub(crate) fn header_passes(&self, rule: &Rule, view: &View<'_>) -> Result<bool, Broken> {
+        rule.asks.passes(&self.large, view)
+    }
+
+    /// What the match of this number of a rule says of a packet; `None` if the rule has no more.
+    #[inline]
+    pub(crate) fn test(
+        &mut self,
+        rule: &Rule,
+        number: usize,
+        view: &View<'_>,
+    ) -> Option<Result<bool, Stop>> {
+        let Test { work, own } = match rule.tests {
+            Tests::One(test) if number == 0 => test,
+            Tests::Many { first, len } if number < usize::from(len) => {
+                *self.tests.get(first as usize + number)?
+            }
+            _ => return None,
+        };
+        let mut nothing = Own::Nothing;
+        let own = self.owns.get_mut(own as usize).unwrap_or(&mut nothing);
+        Some(self.works.get(work as usize)?.passes(view, &mut Memory { own }))
+    }
+}
+
+/// Whether the packet's header is as a rule's header wants it.
+pub(crate) fn header_passes(header: &Header, view: &View<'_>) -> Result<bool, Broken> {
+    let mut large = Vec::new();
+    Asks::of(header, &mut large).passes(&large, view)
+}
+
+impl Chain {
+    pub(crate) fn rules(&self) -> core::ops::Range<usize> {
+        self.first as usize..(self.first + self.len) as usize
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// The place of a rule among the table's.
+    pub(crate) fn place(&self, number: usize) -> usize {
+        self.first as usize + number
     }
 }
 
@@ -194,7 +295,7 @@ pub(crate) enum Broken {
 
 /// A header's tests.
 #[derive(Debug)]
-pub(crate) struct Asks {
+struct Asks {
     ends: Ends,
     /// 0 is any.
     protocol: u8,
@@ -213,8 +314,8 @@ const PROTOCOL: u8 = 4;
 enum Ends {
     /// IPv4 and any interface.
     V4([[u32; 2]; 2]),
-    /// Whatever takes more room.
-    Large(Box<Large>),
+    /// Whatever takes more room, and which of them.
+    Large(u32),
 }
 
 #[derive(Debug)]
@@ -230,7 +331,7 @@ enum Networks {
 }
 
 impl Ends {
-    fn of(header: &Header) -> Self {
+    fn of(header: &Header, large: &mut Vec<Large>) -> Self {
         let both = [header.source.value, header.destination.value];
         let networks = match header.family {
             Family::V4 => Networks::V4(both.map(|network| {
@@ -242,7 +343,7 @@ impl Ends {
         };
         match (networks, [header.input.clone(), header.output.clone()]) {
             (Networks::V4(networks), [None, None]) => Self::V4(networks),
-            (networks, interfaces) => Self::Large(Box::new(Large { networks, interfaces })),
+            (networks, interfaces) => Self::Large(push(large, Large { networks, interfaces })),
         }
     }
 }
@@ -276,11 +377,11 @@ impl Large {
 }
 
 impl Asks {
-    pub(crate) fn of(header: &Header) -> Self {
+    fn of(header: &Header, large: &mut Vec<Large>) -> Self {
         let Header { source, destination, protocol, fragment, .. } = header;
         let bit = |is_inverted: bool, bit: u8| if is_inverted { bit } else { 0 };
         Self {
-            ends: Ends::of(header),
+            ends: Ends::of(header, large),
             protocol: protocol.value,
             inverted: bit(source.inverted, SOURCE)
                 | bit(destination.inverted, DESTINATION)
@@ -290,12 +391,15 @@ impl Asks {
     }
 
     /// Whether the packet's header is as it is wanted.
-    pub(crate) fn passes(&self, view: &View<'_>) -> Result<bool, Broken> {
+    fn passes(&self, large: &[Large], view: &View<'_>) -> Result<bool, Broken> {
         let (within, large) = match &self.ends {
             Ends::V4(networks) => (within_v4(networks, view), None),
-            Ends::Large(large) => match &large.networks {
-                Networks::V4(networks) => (within_v4(networks, view), Some(large)),
-                Networks::V6(networks) => (within_v6(networks, view), Some(large)),
+            Ends::Large(number) => match large.get(*number as usize) {
+                Some(large) => match &large.networks {
+                    Networks::V4(networks) => (within_v4(networks, view), Some(large)),
+                    Networks::V6(networks) => (within_v6(networks, view), Some(large)),
+                },
+                None => (None, None),
             },
         };
         // The other family.
@@ -317,6 +421,12 @@ impl Asks {
     }
 }
 
+/// Adds one, and says which it is.
+fn push<T>(all: &mut Vec<T>, one: T) -> u32 {
+    all.push(one);
+    small(all.len() - 1)
+}
+
 /// No ruleset has more of anything.
 fn small(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
@@ -329,6 +439,6 @@ mod tests {
     #[test]
     fn a_rule_is_small() {
         assert!(size_of::<Rule>() <= 64, "{}", size_of::<Rule>());
-        assert!(size_of::<Test>() <= 40, "{}", size_of::<Test>());
+        assert!(size_of::<Chain>() <= 12, "{}", size_of::<Chain>());
     }
 }

@@ -15,7 +15,7 @@
 //! reference that the other is held against.
 
 use crate::classify::Key;
-use crate::compiled::{Broken, Chain as Chained, Goal, Place, Program, Rule, Search, Test, tested};
+use crate::compiled::{Broken, Conditions, Goal, Place, Program, Rule, Search, tested};
 use crate::context::{Context, Step, StepKind, StepName, View};
 use crate::matches::Match;
 use crate::memory::Memory;
@@ -139,7 +139,11 @@ impl CompiledRuleset {
         let mut tables = self.tables.iter_mut().zip(&self.rules.tables);
         let found = tables.find(|(_, of)| of.name == table);
         match found.and_then(|(program, table)| Some((program.entry(hook)?, program, table))) {
-            Some((entry, program, table)) => Walk { program, table, hook, context }.from(entry),
+            Some((entry, program, table)) => {
+                // Who wants an account wants it of every rule.
+                let explains = context.explains();
+                Walk { program, table, hook, context, explains }.from(entry)
+            }
             None => Said { verdict: ChainVerdict::Accept, step: None },
         }
     }
@@ -173,6 +177,8 @@ struct Walk<'a> {
     table: &'a Table,
     hook: Hook,
     context: &'a mut dyn Context,
+    /// Somebody wants to know why.
+    explains: bool,
 }
 
 impl Walk<'_> {
@@ -262,41 +268,49 @@ impl Walk<'_> {
 
     /// The next rule from `at` on whose conditions the packet meets.
     fn meet(&mut self, at: Place) -> Met {
-        let Program { chains, rules, tests, .. } = &mut *self.program;
+        let Program { chains, indexes, rules, conditions, .. } = &mut *self.program;
         let Some(chain) = chains.get(at.chain) else { return Met::End };
         let Some(rules) = rules.get(chain.rules()) else { return Met::End };
+        if at.rule >= rules.len() {
+            return Met::End;
+        }
         let Some(view) = View::new(self.context) else { return Met::Hotdrop };
-        // Who wants an account wants it of every rule.
-        let explains = self.context.explains();
-        let index = chain.index.as_ref().filter(|_| !explains);
+        let index = indexes.get(chain.index as usize).filter(|_| !self.explains);
         let key = index.and_then(|index| Some((index, Key::of(&view)?)));
         let (unknown, tried) = (Vec::new(), Vec::new());
         let written = (self.table, at.chain);
-        let mut trial = Trial { view: &view, tests, written, explains, unknown, tried };
+        let explains = self.explains;
+        let mut trial = Trial { view: &view, conditions, written, explains, unknown, tried };
         let met = match &key {
             Some((index, key)) => trial.first_met(rules, index.candidates(key, at.rule)),
             None => trial.first_met(rules, at.rule..rules.len()),
         };
         let Trial { unknown, tried, .. } = trial;
-        let (table, chain) = (self.table.name, index_of(at.chain));
+        if !unknown.is_empty() || !tried.is_empty() {
+            self.tell(at.chain, unknown, tried);
+        }
+        met
+    }
+
+    /// Tells what could not be evaluated, and of the rules that were tried.
+    #[cold]
+    fn tell(&mut self, chain: usize, unknown: Vec<&'static str>, tried: Vec<(usize, Tried)>) {
+        let (table, chain) = (self.table.name, index_of(chain));
         for (number, tried) in tried {
             let step = Step { table, chain, kind: StepKind::Rule, number: one_based(number) };
             self.context.tried(step, tried);
         }
         unknown.into_iter().for_each(|name| self.context.not_evaluated(name));
-        met
     }
 
     /// Counts and tells the rule that was met; its target, and its step.
     fn count(&mut self, chain: usize, number: usize, length: usize) -> Option<(Goal, Step)> {
-        let Program { chains, rules, .. } = &mut *self.program;
-        let Chained { end, first, .. } = chains.get(chain)?;
-        let rule = rules.get_mut(first + number)?;
+        let Program { chains, ends, rules, .. } = &mut *self.program;
+        let rule = rules.get_mut(chains.get(chain)?.place(number))?;
         rule.counters.count(length);
-        let kind = match (rule.is_tail, end) {
-            (false, _) => StepKind::Rule,
-            (true, ChainEnd::Policy(..)) => StepKind::Policy,
-            (true, ChainEnd::Return) => StepKind::Return,
+        let kind = match rule.is_tail {
+            false => StepKind::Rule,
+            true => kind_of_end(ends.get(chain)?),
         };
         let table = self.table.name;
         let step = Step { table, chain: index_of(chain), kind, number: one_based(number) };
@@ -308,14 +322,12 @@ impl Walk<'_> {
     fn end(&mut self, chain: usize) -> Said {
         let accepted = Said { verdict: ChainVerdict::Accept, step: None };
         let table = self.table.name;
-        let Some(Chained { end, len, .. }) = self.program.chains.get_mut(chain) else {
+        let Program { chains, ends, .. } = &mut *self.program;
+        let (Some(end), Some(of)) = (ends.get_mut(chain), chains.get(chain)) else {
             return accepted;
         };
-        let kind = match end {
-            ChainEnd::Return => StepKind::Return,
-            ChainEnd::Policy(..) => StepKind::Policy,
-        };
-        let step = Step { table, chain: index_of(chain), kind, number: one_based(*len) };
+        let (kind, number) = (kind_of_end(end), one_based(of.len()));
+        let step = Step { table, chain: index_of(chain), kind, number };
         self.context.passed(step);
         let ChainEnd::Policy(_, policy, counters) = end else { return accepted };
         counters.count(self.context.packet().map_or(0, |packet| packet.length()));
@@ -331,7 +343,7 @@ impl Walk<'_> {
 struct Trial<'a> {
     view: &'a View<'a>,
     /// The table's.
-    tests: &'a mut [Test],
+    conditions: &'a mut Conditions,
     /// The table as it was written, and which of its chains. It is not touched before it must be:
     /// that would cost as much as the rule itself.
     written: (&'a Table, usize),
@@ -360,13 +372,13 @@ impl Trial<'_> {
 
     fn meets(&mut self, rule: &Rule, number: usize) -> Result<bool, Broken> {
         if !self.explains {
-            return match rule.header_passes(self.view)? {
+            return match self.conditions.header_passes(rule, self.view)? {
                 true => self.tests_pass(rule, number, &mut 0),
                 false => Ok(false),
             };
         }
         let (mut passed, before) = (0, self.unknown.len());
-        let meets = match rule.header_passes(self.view) {
+        let meets = match self.conditions.header_passes(rule, self.view) {
             Ok(true) => self.tests_pass(rule, number, &mut passed),
             other => other,
         };
@@ -390,8 +402,8 @@ impl Trial<'_> {
         passed: &mut usize,
     ) -> Result<bool, Broken> {
         let mut broken = false;
-        for Test { work, own } in self.tests.get_mut(rule.tests()).unwrap_or_default() {
-            match work.passes(self.view, &mut Memory { own }) {
+        while let Some(answer) = self.conditions.test(rule, *passed, self.view) {
+            match answer {
                 Ok(true) => {}
                 Err(Stop::HotdropMet) => broken = true,
                 Ok(false) if !broken => return Ok(false),
@@ -406,6 +418,14 @@ impl Trial<'_> {
             *passed += 1;
         }
         if broken { Err(Broken::Met) } else { Ok(true) }
+    }
+}
+
+/// What TRACE calls a chain's end.
+fn kind_of_end(end: &ChainEnd) -> StepKind {
+    match end {
+        ChainEnd::Return => StepKind::Return,
+        ChainEnd::Policy(..) => StepKind::Policy,
     }
 }
 

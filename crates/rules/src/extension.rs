@@ -88,7 +88,7 @@ pub(crate) const V6: &[Family] = &[Family::V6];
 macro_rules! extensions {
     ($(#[$doc:meta])* $all:ident at $work:path { $($(#[$what:meta])* $variant:ident($extension:ty),)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum $all {
             $($(#[$what])* $variant($extension),)+
         }

@@ -7,7 +7,7 @@
 
 mod seen;
 
-use crate::compiled::{Asks, tested};
+use crate::compiled::{header_passes, tested};
 use crate::context::View;
 use crate::matches::Match;
 use crate::matches::addrtype::Addrtype;
@@ -56,7 +56,7 @@ impl Tried {
         let mut asked = Vec::new();
         for part in parts_of_header(&rule.header) {
             asked.push(Asked { option: header_text(&part), packet: seen::of_header(&part, view) });
-            if !matches!(Asks::of(&part).passes(view), Ok(true)) {
+            if !matches!(header_passes(&part, view), Ok(true)) {
                 return Self { fate, asked };
             }
         }

@@ -150,12 +150,13 @@ impl Field {
 /// A hash for values that rules name, not packets: who sends packets cannot choose what is in the
 /// table, and a look for what is not there ends at the first free place.
 #[derive(Debug, Default)]
-struct Mix(u64);
+pub(crate) struct Mix(u64);
 
 impl Hasher for Mix {
     fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64((*byte).into());
+        for word in bytes.chunks(8) {
+            let value = word.iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            self.write_u64(value);
         }
     }
 
