@@ -49,7 +49,7 @@ pub use sysctl::{EventMode, SysctlError, Sysctls};
 pub use table::Unconfirmed;
 pub use time::{Instant, NANOS_PER_SECOND, Span};
 pub use tracker::{
-    Approach, Config, Flow, Given, GivenState, Glimpse, Hook, Life, LoadError, Reports, Standing,
-    Template, Tracked, Tracker, Unfinished,
+    Approach, Config, Flow, Given, GivenState, Glimpse, HelperMemory, Hook, Life, LoadError,
+    Reports, Standing, Template, Tracked, Tracker, Unfinished,
 };
 pub use tuple::{L4Key, Tuple, Zone};

@@ -6,10 +6,12 @@ use core::fmt;
 use stateward_conntrack::{
     Arena, ConnId, CtState, Direction, DropReason, Event, Instant, Reason, Span, Tracker,
 };
+use stateward_helpers::Doubt;
 use stateward_rules::Shared;
 use stateward_wire::{Malformed, Packet};
 
 use crate::defrag::{self, Defrag, Limits};
+use crate::help::Helpers;
 use crate::link::LinkHeader;
 use crate::route::{InterfaceId, Network, RoutingDrop};
 use crate::rules::{Notes, Rules};
@@ -78,6 +80,8 @@ pub enum At {
     Routing,
     /// The tracker could not enter it into the table.
     Confirm,
+    /// Its helper, before confirmation.
+    Helper,
     /// A rule or a policy: [`Notes::decided`](crate::rules::Notes::decided).
     Rule,
 }
@@ -90,6 +94,7 @@ impl At {
             At::Conntrack => "conntrack",
             At::Routing => "routing",
             At::Confirm => "confirm",
+            At::Helper => "helper",
             At::Rule => "rule",
         }
     }
@@ -109,6 +114,8 @@ pub enum Why {
     Routing(RoutingDrop),
     /// Reassembly's.
     Defrag(defrag::DropReason),
+    /// The helper's.
+    Helper(Doubt),
 }
 
 impl Why {
@@ -120,6 +127,7 @@ impl Why {
             Why::Drop(reason) => reason.code(),
             Why::Routing(reason) => reason.code(),
             Why::Defrag(reason) => reason.code(),
+            Why::Helper(doubt) => doubt.code(),
         }
     }
 }
@@ -132,6 +140,7 @@ impl fmt::Display for Why {
             Why::Drop(reason) => reason.fmt(f),
             Why::Routing(reason) => reason.fmt(f),
             Why::Defrag(reason) => f.write_str(reason.describe()),
+            Why::Helper(doubt) => doubt.fmt(f),
         }
     }
 }
@@ -215,6 +224,7 @@ pub struct Engine {
     pub(crate) emitted: Vec<Emitted>,
     pub(crate) defrag: Defrag,
     pub(crate) rules: Rules,
+    pub(crate) helpers: Helpers,
     /// There are rules of either family, or an account is kept.
     pub(crate) has_rules: bool,
     /// Rules read and change it while the packet is only looked at: each for its own work.
@@ -257,6 +267,7 @@ impl Engine {
             network: config.network,
             emitted: Vec::new(),
             rules: Rules::default(),
+            helpers: Helpers::default(),
             has_rules: false,
             shared: RefCell::default(),
             notes: Notes::default(),

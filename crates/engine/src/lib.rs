@@ -6,7 +6,7 @@
 //! about besides (fragments, ICMP errors, events) is drained afterwards.
 //!
 //! Where to look: `walk` for the order of everything, `route` for what routing decides, `defrag`
-//! and `pieces` for fragments, `host` for the ICMP errors this host sends, `account` for what is
+//! and `pieces` for fragments, `help` for the helper's turn, `host` for the ICMP errors this host sends, `account` for what is
 //! noted of a packet's way on request.
 
 #![forbid(unsafe_code)]
@@ -14,6 +14,7 @@
 pub mod account;
 pub mod defrag;
 mod engine;
+mod help;
 mod host;
 mod link;
 mod options;

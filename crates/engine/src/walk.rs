@@ -10,6 +10,7 @@
 use stateward_conntrack::{
     Approach, CtState, Direction, Flow, Hook as TrackHook, Instant, PerDir, Template, Tracked, Zone,
 };
+use stateward_helpers::Doubt;
 use stateward_rules::matches::pkttype::To;
 use stateward_rules::{Hook, TableName, Tracking, ZoneOf};
 use stateward_wire::edit::Edit;
@@ -35,7 +36,7 @@ struct Stages {
 enum Turn {
     /// −200: it classifies.
     Track,
-    /// Last: it confirms.
+    /// Last: the connection's helper reads it, and it confirms.
     Confirm,
 }
 
@@ -103,6 +104,8 @@ pub(crate) struct Walker<'a> {
     /// This host answers what was UNTRACKED: the answer is tracked whatever rules say, because the
     /// kernel takes it for attached to something (`nf_ct_attach`).
     pub(crate) insists: bool,
+    /// What the connection's helper has to say against it.
+    pub(crate) doubt: Option<Doubt>,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -125,6 +128,7 @@ impl Walker<'_> {
             unsummed: false,
             gathered: 0,
             insists: false,
+            doubt: None,
             end: None,
         }
     }
@@ -138,12 +142,12 @@ impl Walker<'_> {
 
     /// What the tracker is told, now that it looks.
     fn template(&mut self) -> Option<Template> {
-        let Tracking { zones, reports } = self.tracking.take()?;
+        let Tracking { zones, reports, helper } = self.tracking.take()?;
         let zone = |zone| match zone {
             ZoneOf::Rule(zone) => zone,
             ZoneOf::Mark => Zone(self.mark as u16),
         };
-        Some(Template { zones: PerDir(zones.0.map(zone)), reports })
+        Some(Template { zones: PerDir(zones.0.map(zone)), reports, helper })
     }
 
     /// The tracker was told to leave it alone.
@@ -412,7 +416,10 @@ impl Engine {
         }
         match tracker {
             Some(Turn::Track) => self.track(hook, walker, frame)?,
-            Some(Turn::Confirm) => self.confirm(walker)?,
+            Some(Turn::Confirm) => {
+                self.help(walker, frame)?;
+                self.confirm(walker)?;
+            }
             None => {}
         }
         if self.has_rules && !after.is_empty() {
@@ -440,6 +447,9 @@ impl Engine {
         let at = if unverified { TrackHook::Output } else { TrackHook::Prerouting };
         let packet = frame.packet()?;
         let template = walker.template();
+        if let Some(helper) = template.and_then(|template| template.helper) {
+            self.seek_helper(helper, &packet);
+        }
         // Who comes here with something was INVALID.
         walker.was_invalid = walker.tracked.is_some();
         let tracked = walker.tracked.insert(Tracked::untracked());
@@ -511,7 +521,7 @@ impl Engine {
             true => (Some(CtState::Invalid), None),
             false => (Some(tracked.state), connection(tracked)),
         };
-        let why = tracked.reason.map(Why::Track);
+        let why = tracked.reason.map(Why::Track).or(walker.doubt.map(Why::Helper));
         Outcome { state, connection, verdict, why, length, in_pieces }
     }
 

@@ -165,6 +165,8 @@ pub struct Tracking {
     pub zones: PerDir<ZoneOf>,
     /// The events that its connection reports if it begins one; `None` is all.
     pub reports: Option<Reports>,
+    /// The helper of a connection that the packet begins.
+    pub helper: Option<&'static str>,
 }
 
 /// Where a zone comes from.

@@ -4,6 +4,7 @@ use crate::entry::{ConnId, Entry};
 use crate::event::{Counter, Labels, Timestamps};
 use crate::index::Place;
 use crate::status::{Direction, PerDir, Status};
+use crate::tracker::HelperMemory;
 use crate::tuple::{AddressPair, Tuple};
 
 /// What only some connections have.
@@ -14,6 +15,8 @@ pub(crate) struct Extra {
     pub(crate) timestamps: Option<Timestamps>,
     pub(crate) labels: Option<Labels>,
     pub(crate) helper: Option<&'static str>,
+    /// What the helper keeps of the connection.
+    pub(crate) memory: HelperMemory,
     pub(crate) master: Option<(ConnId, Tuple)>,
 }
 
@@ -82,6 +85,12 @@ impl Unconfirmed {
     /// Sets the mark.
     pub fn set_mark(&mut self, mark: u32) {
         self.entry.set_mark(mark);
+    }
+
+    /// Has its packets read by a helper from now on.
+    pub(crate) fn assign_helper(&mut self, helper: &'static str) {
+        self.extra_mut().helper = Some(helper);
+        self.entry.status.set(Status::HELPER);
     }
 
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {

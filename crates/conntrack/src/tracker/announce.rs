@@ -81,7 +81,7 @@ impl Tracker {
         let extra = conn.extra_mut();
         extra.master = Some((master.id, master.tuples[Direction::Original]));
         if let Some(helper) = expectation.announced.assigns {
-            extra.helper = Some(helper);
+            conn.assign_helper(helper);
         }
         Some(Box::new(expectation))
     }

@@ -58,6 +58,9 @@ impl Tracker {
         // Before the protocol has had its say: what was expected is used up by a bad packet as
         // well.
         let expectation = self.expected(&mut conn);
+        if let (None, Some(helper)) = (&expectation, template.helper) {
+            conn.assign_helper(helper);
+        }
         let context = L4Context {
             sysctls: &self.sysctls,
             direction: Direction::Original,

@@ -69,6 +69,9 @@ impl Tracker {
         }
         let expected = conn.entry.status.has(Status::EXPECTED);
         conn.entry.cache_event(if expected { EventMask::RELATED } else { EventMask::NEW });
+        if conn.extra.as_deref().is_some_and(|extra| extra.helper.is_some()) {
+            conn.entry.cache_event(EventMask::HELPER);
+        }
         let inserted = self.table.insert(conn, self.now);
         match inserted {
             Ok(id) => {

@@ -103,9 +103,9 @@ impl Tracker {
             let start = now - Span::secs(age);
             conn.extra_mut().timestamps = Some(Timestamps { start, stop: None });
         }
-        if given.helper.is_some() {
-            conn.extra_mut().helper = given.helper;
-            conn.entry.status.set(Status::HELPER);
+        if let Some(helper) = given.helper {
+            conn.assign_helper(helper);
+            conn.extra_mut().memory.unheard = PerDir([true; 2]);
         }
         self.table.insert(&mut conn, now).map_err(|error| match error {
             InsertError::Taken(..) => LoadError::Taken,

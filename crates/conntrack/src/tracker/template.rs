@@ -16,6 +16,8 @@ pub struct Template {
     /// The events that a connection reports that the packet begins; `None` is all, if it reports
     /// any.
     pub reports: Option<Reports>,
+    /// The helper of a connection that the packet begins, unless another one has announced it.
+    pub helper: Option<&'static str>,
 }
 
 /// Of what a connection reports.
@@ -39,6 +41,6 @@ impl Template {
 
 impl From<Zone> for Template {
     fn from(zone: Zone) -> Self {
-        Template { zones: PerDir([zone; 2]), reports: None }
+        Template { zones: PerDir([zone; 2]), reports: None, helper: None }
     }
 }

@@ -196,14 +196,11 @@ pub(crate) const HELPERS: &[(&str, u8, Option<Family>)] = &[
 ];
 
 impl Acting for Ct {
-    /// No helper helps yet, and there are no policies of timeouts.
+    /// There are no policies of timeouts.
     fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
         if self.notrack {
             context.untrack();
             return Action::Continue;
-        }
-        if !self.helper.is_empty() {
-            context.not_evaluated("CT --helper");
         }
         if !self.timeout.is_empty() {
             context.not_evaluated("CT --timeout");
@@ -224,7 +221,8 @@ impl Ct {
             connection: EventMask(connection),
             expectations: ExpectEvents(expectations as u8),
         });
-        Tracking { zones: PerDir([of(original), of(reply)]), reports }
+        let helper = HELPERS.iter().map(|(name, ..)| *name).find(|name| *name == self.helper);
+        Tracking { zones: PerDir([of(original), of(reply)]), reports, helper }
     }
 }
 

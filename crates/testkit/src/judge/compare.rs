@@ -81,6 +81,7 @@ impl Notes<'_> {
         }
         self.reason(theirs, ours);
         self.all_told("events", &theirs.events, &ours.events);
+        self.that("expectations", &theirs.announced, &ours.announced);
         self.left("what left", &theirs.out, &ours.out);
         self.that("the state of answers", &theirs.answers, &ours.answers);
     }

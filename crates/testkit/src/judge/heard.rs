@@ -55,6 +55,8 @@ pub(crate) struct Fate {
     pub(crate) given_up: Vec<Left>,
     /// What was told, in order.
     pub(crate) events: Vec<Told>,
+    /// What was told of expectations, in order.
+    pub(crate) announced: Vec<String>,
     /// What left, in order, first all of `lan0`.
     pub(crate) out: Vec<Left>,
     /// The rules met, as TRACE tells them.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use stateward_conntrack::expect::Announcement;
 use stateward_conntrack::text::{DumpLine, Output, ProcLine};
 use stateward_conntrack::{
-    CtState, Event, EventMode, Instant, L4Key, ProtocolInfo, Record, Statistics, Sysctls, Tracker,
+    CtState, Direction, Event, EventMode, Instant, L4Key, ProtocolInfo, Record, Sysctls, Tracker,
     Tuple,
 };
 use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
@@ -45,7 +46,7 @@ pub(super) fn heard(
     let mut table: Vec<Told> = tracker.dump().map(|record| told(&record, "")).collect();
     table.sort();
     let lines = lines(tracker);
-    let statistics = columns(tracker.statistics());
+    let statistics = columns(tracker);
     let rules = rules::counted(&side.engine);
     side.coverage.note_rules(&rules);
     Heard { packets, table, lines, rules, statistics }
@@ -116,6 +117,7 @@ impl Side<'_> {
             expired: without_order(expired),
             given_up,
             events: events.iter().filter_map(|event| event_told(event, numbers)).collect(),
+            announced: events.iter().filter_map(announced).collect(),
             out,
             path: rules::path_of(engine),
             answers: emitted.iter().filter_map(answer).collect(),
@@ -194,10 +196,11 @@ fn tells_reason_of(log_invalid: u8, bytes: &[u8]) -> bool {
     log_invalid == ALL_PROTOCOLS || upper.is_some_and(|upper| upper.protocol == log_invalid)
 }
 
-/// The tracker's reason; routing's hides it.
+/// The tracker's reason, or the helper's; routing's hides it.
 fn reason(outcome: &Outcome) -> Option<String> {
     match outcome.why {
         Some(Why::Track(reason)) => Some(reason.code().to_owned()),
+        Some(Why::Helper(doubt)) => Some(doubt.code().to_owned()),
         _ => None,
     }
 }
@@ -222,7 +225,7 @@ fn end(outcome: &Outcome, leaves: bool) -> End {
         Verdict::Held | Verdict::Drop(At::Defrag) => End::Defragmentation,
         Verdict::Drop(At::Conntrack) => End::Tracker,
         Verdict::Drop(At::Routing) => End::Routing,
-        Verdict::Drop(At::Confirm) => End::Confirm,
+        Verdict::Drop(At::Confirm | At::Helper) => End::Confirm,
         Verdict::Drop(At::Rule) | Verdict::Reject | Verdict::Queue(_) => End::Rule,
         Verdict::Input => End::Delivered,
         // It cannot be cut as its next link asks for.
@@ -280,6 +283,21 @@ fn told(record: &Record, event: &'static str) -> Told {
         labels: record.labels.map(|labels| labels.to_le_bytes().to_vec()),
         present: present(record),
     }
+}
+
+fn announced(event: &Event) -> Option<String> {
+    let expectation = event.expectation()?;
+    let Announcement { tuple, mask, class, flags, helper, nat, .. } = &expectation.announced;
+    let source = (mask.address(tuple.family()), mask.port());
+    let nat = nat.map(|nat| (nat.address, nat.port, nat.direction as u32));
+    Some(format!(
+        "{} {helper} {} mask {source:?} of {} class {} flags {} nat {nat:?}",
+        event.name(),
+        words(tuple),
+        words(&expectation.master.tuples[Direction::Original]),
+        class.number,
+        flags.0,
+    ))
 }
 
 fn words(tuple: &Tuple) -> String {
@@ -382,7 +400,8 @@ fn present(record: &Record) -> std::collections::BTreeSet<String> {
     names.into_iter().map(str::to_owned).chain(tuples).collect()
 }
 
-fn columns(statistics: &Statistics) -> BTreeMap<&'static str, u64> {
+fn columns(tracker: &Tracker) -> BTreeMap<&'static str, u64> {
+    let (statistics, expected) = (tracker.statistics(), tracker.expectations().statistics());
     BTreeMap::from([
         ("invalid", statistics.invalid),
         ("insert_failed", statistics.insert_failed),
@@ -394,8 +413,8 @@ fn columns(statistics: &Statistics) -> BTreeMap<&'static str, u64> {
         ("found", 0),
         ("insert", 0),
         ("search_restart", 0),
-        ("expect_new", 0),
-        ("expect_create", 0),
-        ("expect_delete", 0),
+        ("expect_new", expected.new),
+        ("expect_create", expected.create),
+        ("expect_delete", expected.delete),
     ])
 }

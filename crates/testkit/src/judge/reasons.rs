@@ -4,7 +4,7 @@
 //! class of a reason is our code for it; [`of_kernel`] names the codes that the words allow.
 
 /// Beginnings or parts of the kernel's words, and the codes that mean the same.
-const WORDS: [(&str, &[&str]); 34] = [
+const WORDS: [(&str, &[&str]); 36] = [
     ("invalid tcp flag combination", &["tcp_flags"]),
     ("truncated packet", &["bad_length"]),
     ("truncated/malformed packet", &["bad_length"]),
@@ -34,6 +34,8 @@ const WORDS: [(&str, &[&str]); 34] = [
     ("redirect without options", &["redirect_unquoted"]),
     ("redirect", &["redirect_unquoted"]),
     ("icmp packet inner", &["icmp_unrelated", "icmp_unquotable"]),
+    ("partial matching", &["helper_partial"]),
+    ("cannot add expectation", &["helper_refused"]),
     ("unconfirmed", &[]),
     ("failed to", &[]),
     ("sctp", &[]),
@@ -56,7 +58,7 @@ pub(super) fn agree(kernel: &[String], code: Option<&String>, state: Option<&str
 }
 
 /// Codes of which the kernel says nothing.
-const SILENT: [&str; 13] = [
+const SILENT: [&str; 14] = [
     "tcp_pickup_disabled",
     "short_header",
     "icmp_no_query",
@@ -66,6 +68,7 @@ const SILENT: [&str; 13] = [
     "no_upper_layer",
     "gre_not_ppp",
     "icmp_wrong_family",
+    "helper_third_host",
     // Said of some packets only.
     "bad_length",
     "sctp_chunks",

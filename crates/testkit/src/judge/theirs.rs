@@ -162,6 +162,7 @@ fn fate(packet: &Seen<'_>, numbers: &mut Numbers) -> Fate {
         expired: without_order(expired),
         given_up,
         events,
+        announced: seen.events.iter().filter_map(announced).collect(),
         out,
         path: rules::path_of_kernel(seen),
         answers: answers.filter(|(n, _)| left(*n)).map(|(_, walk)| answer(walk)).collect(),
@@ -177,6 +178,35 @@ fn event_told(event: &Event, numbers: &mut Numbers) -> Option<Told> {
     let mut told = told(entry, event.name());
     told.connection = numbers.number(told.event, entry.id.unwrap_or_default().into());
     Some(told)
+}
+
+fn announced(event: &Event) -> Option<String> {
+    let expectation = event.expectation()?;
+    let mask = expectation.mask.as_ref();
+    let source = mask.map(|mask| match mask.key {
+        Key::Ports { source, .. } | Key::Keys { source, .. } => (mask.source, source),
+        Key::Icmp { id, .. } => (mask.source, id),
+        Key::None => (mask.source, 0),
+    });
+    let source = source.map_or_else(|| "none".to_owned(), |source| format!("{source:?}"));
+    let nat = expectation.nat.and_then(|nat| {
+        let tuple = nat.tuple?;
+        let port = match tuple.key {
+            Key::Ports { source, .. } | Key::Keys { source, .. } => source,
+            Key::Icmp { id, .. } => id,
+            Key::None => 0,
+        };
+        Some((tuple.source, port, nat.direction.unwrap_or_default()))
+    });
+    Some(format!(
+        "{} {} {} mask {source} of {} class {} flags {} nat {nat:?}",
+        event.name(),
+        expectation.helper.as_deref().unwrap_or_default(),
+        words(expectation.tuple.as_ref(), expectation.zone),
+        words(expectation.master.as_ref(), None),
+        expectation.class.unwrap_or_default(),
+        expectation.flags.unwrap_or_default(),
+    ))
 }
 
 /// What a packet that the host made was to conntrack.

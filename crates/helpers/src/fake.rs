@@ -1,0 +1,47 @@
+//! Surroundings for tests: they note everything, and refuse when told to.
+
+use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
+use stateward_conntrack::{Config, Flow, Hook, Sysctls, Tracker, Zone};
+use stateward_wire::{Packet, compose};
+
+use crate::Surroundings;
+
+/// What a helper has asked for.
+pub(crate) struct Fake {
+    pub(crate) announced: Vec<Announcement>,
+    /// Answers to what will be announced next, the last one first.
+    pub(crate) refusals: Vec<ExpectError>,
+    tracker: Tracker,
+    master: Flow,
+}
+
+impl Default for Fake {
+    fn default() -> Fake {
+        let mut tracker = Tracker::new(Config {
+            sysctls: Sysctls { max: 64, ..Sysctls::default() },
+            ..Config::default()
+        });
+        let end = |last| ([192, 0, 2, last].into(), 9);
+        let bytes = compose::udp(end(1), end(2), b"");
+        let packet = Packet::parse(&bytes).unwrap();
+        let tracked = tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, Default::default());
+        let (announced, refusals) = Default::default();
+        Fake { announced, refusals, tracker, master: tracked.flow }
+    }
+}
+
+impl Surroundings for Fake {
+    fn expect(&mut self, announced: &Announcement) -> Result<ExpectId, ExpectError> {
+        if let Some(refusal) = self.refusals.pop() {
+            return Err(refusal);
+        }
+        self.announced.push(announced.clone());
+        self.tracker.flush_expectations();
+        self.tracker.expect(&mut self.master, announced.clone())
+    }
+
+    fn unexpect(&mut self, id: ExpectId) {
+        self.tracker.unexpect(id);
+        self.announced.pop();
+    }
+}

@@ -1,0 +1,235 @@
+//! Helpers: what a connection says of the connections to come.
+//!
+//! Some protocols open a second connection whose ends they agree upon in the first one. A helper
+//! reads the first one's packets, one at a time, and announces what it has understood; the tracker
+//! takes the second connection for RELATED then. A helper is pure: it gets a [`Message`], its
+//! [`Memory`] of the connection, and what it may ask for ([`Surroundings`]); it never looks past
+//! its packet, keeps nothing else, and takes time in proportion to the packet.
+//!
+//! A connection gets its helper when it begins, by a rule (`-j CT --helper ftp`) or from the one
+//! that announced it. The helper reads a packet last of all, when it is about to leave; before
+//! that, NAT has rewritten its ends. One file here is one helper.
+//!
+//! # A helper of one's own
+//!
+//! ```
+//! use stateward_conntrack::expect::{ExpectClass, ExpectMask};
+//! use stateward_conntrack::{L4Key, Tuple};
+//! use stateward_helpers::{Doubt, Help, Helper, Memory, Message, Surroundings, announcement};
+//! use stateward_wire::protocol;
+//!
+//! /// Each datagram names in its first two bytes the port where the answer's bulk goes.
+//! struct Bulk;
+//!
+//! impl Helper for Bulk {
+//!     fn name(&self) -> &'static str {
+//!         "bulk"
+//!     }
+//!
+//!     fn protocol(&self) -> u8 {
+//!         protocol::UDP
+//!     }
+//!
+//!     fn help(
+//!         &self,
+//!         message: &Message<'_>,
+//!         _: &mut Memory,
+//!         around: &mut dyn Surroundings,
+//!     ) -> Help {
+//!         let Some(port) = message.payload.first_chunk() else { return Help::Pass };
+//!         let destination = u16::from_be_bytes(*port);
+//!         let class = ExpectClass { number: 0, name: "", max_expected: 1, timeout: 30 };
+//!         // From the other end, whatever its port.
+//!         let other = message.tuples[!message.direction];
+//!         let ends = (other.source(), other.destination());
+//!         let l4 = L4Key::Ports { source: 0, destination };
+//!         let Some(tuple) = Tuple::new(ends.0, ends.1, protocol::UDP, l4, other.zone()) else {
+//!             return Help::Pass;
+//!         };
+//!         let bulk = announcement(self.name(), tuple, ExpectMask::ADDRESS, class);
+//!         match around.expect(&bulk) {
+//!             Ok(_) => Help::Pass,
+//!             Err(error) => Help::Drop(Doubt::Refused(error)),
+//!         }
+//!     }
+//! }
+//! ```
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use core::net::IpAddr;
+
+pub use stateward_conntrack::HelperMemory as Memory;
+use stateward_conntrack::expect::{
+    Announcement, ExpectClass, ExpectError, ExpectFlags, ExpectId, ExpectMask, Identical,
+};
+use stateward_conntrack::{CtState, Direction, PerDir, Status, Tuple};
+use stateward_wire::{Family, Packet, TcpHeader, UdpHeader, protocol};
+
+#[cfg(test)]
+mod fake;
+mod ftp;
+mod text;
+
+pub use ftp::Ftp;
+
+/// A packet of a connection that has a helper.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'a> {
+    /// What follows the transport's header, as far as it is there.
+    pub payload: &'a [u8],
+    /// TCP's sequence number of its first byte, as the sender gave it; 0 for others.
+    pub sequence: u32,
+    /// Where the packet goes.
+    pub direction: Direction,
+    /// What the packet is to its connection.
+    pub state: CtState,
+    /// Both directions of the connection.
+    pub tuples: PerDir<Tuple>,
+    /// Its status: whether it is translated.
+    pub status: Status,
+}
+
+impl<'a> Message<'a> {
+    /// What a packet of the protocol says; none if it is of another one (an ICMP error), or its
+    /// header is not whole.
+    pub fn of(packet: &Packet<'a>, protocol: u8) -> Option<(&'a [u8], u32)> {
+        let upper = packet.upper().filter(|upper| upper.protocol == protocol)?;
+        let l4 = packet.l4();
+        let (header, sequence) = match upper.protocol {
+            protocol::TCP => {
+                let header = TcpHeader::view(l4)?;
+                (header.header_length(), header.sequence.get())
+            }
+            protocol::UDP => (UdpHeader::view(l4).map(size_of_val)?, 0),
+            _ => return None,
+        };
+        Some((l4.get(header..)?, sequence))
+    }
+
+    /// The sender, as the connection's other end knows it.
+    pub fn source(&self) -> IpAddr {
+        self.tuples[self.direction].source()
+    }
+}
+
+/// What a helper may ask for while it reads a packet.
+pub trait Surroundings {
+    /// Announces a connection.
+    ///
+    /// # Errors
+    /// When the tracker refuses it; the helper decides what becomes of the packet.
+    fn expect(&mut self, announced: &Announcement) -> Result<ExpectId, ExpectError>;
+
+    /// Takes back what has been announced.
+    fn unexpect(&mut self, id: ExpectId);
+}
+
+/// What becomes of a packet that a helper has read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Help {
+    /// It goes on.
+    Pass,
+    /// It goes on, and something about it is odd.
+    Doubt(Doubt),
+    /// It is dropped.
+    Drop(Doubt),
+}
+
+/// What a helper has to say against a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Doubt {
+    /// A command begins here and does not end, or says what cannot be read.
+    Partial {
+        /// The command.
+        command: &'static str,
+    },
+    /// The connection that it asks for would go to another host than its sender.
+    ThirdHost {
+        /// To that one.
+        host: IpAddr,
+    },
+    /// What it announces was refused.
+    Refused(ExpectError),
+}
+
+impl Doubt {
+    /// Every code, in the order of [`Doubt::index`].
+    pub const CODES: [&'static str; 3] = ["helper_partial", "helper_third_host", "helper_refused"];
+
+    /// The stable word of this reason.
+    pub fn code(&self) -> &'static str {
+        Doubt::CODES.get(self.index()).copied().unwrap_or_default()
+    }
+
+    /// Its number, for counters.
+    pub const fn index(&self) -> usize {
+        match self {
+            Doubt::Partial { .. } => 0,
+            Doubt::ThirdHost { .. } => 1,
+            Doubt::Refused(_) => 2,
+        }
+    }
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Doubt::Partial { command } => {
+                write!(f, "`{command}` begins here and does not end, or cannot be read")
+            }
+            Doubt::ThirdHost { host } => {
+                write!(f, "it names {host}, which is not its sender: nothing is expected there")
+            }
+            Doubt::Refused(error) => write!(f, "what it announces cannot be expected: {error}"),
+        }
+    }
+}
+
+/// A helper; the crate's essay has an example.
+pub trait Helper {
+    /// Its name in rules and tables.
+    fn name(&self) -> &'static str;
+
+    /// The protocol whose packets it reads.
+    fn protocol(&self) -> u8;
+
+    /// The family whose packets it reads, if one only.
+    fn family(&self) -> Option<Family> {
+        None
+    }
+
+    /// Reads a packet of a connection in either direction, the first one included.
+    fn help(
+        &self,
+        message: &Message<'_>,
+        memory: &mut Memory,
+        around: &mut dyn Surroundings,
+    ) -> Help;
+}
+
+/// A connection that a helper announces with nothing special about it: no flags, no helper of its
+/// own, no translation.
+pub fn announcement(
+    helper: &'static str,
+    tuple: Tuple,
+    mask: ExpectMask,
+    class: ExpectClass,
+) -> Announcement {
+    Announcement {
+        tuple,
+        mask,
+        class,
+        flags: ExpectFlags::default(),
+        helper,
+        assigns: None,
+        nat: None,
+        identical: Identical::default(),
+    }
+}
+
+/// The kernel's helpers, as they are if nothing is set.
+pub fn all() -> Vec<Box<dyn Helper + Send>> {
+    vec![Box::new(Ftp::default())]
+}

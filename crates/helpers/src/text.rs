@@ -1,0 +1,114 @@
+//! Numbers and words as helpers read them: from the start of bytes, telling how many they took.
+
+use core::net::Ipv6Addr;
+
+/// The same letters, upper or lower case.
+pub(crate) fn same_word(one: &[u8], other: &[u8]) -> bool {
+    one.eq_ignore_ascii_case(other)
+}
+
+/// `N` numbers with `separator` between them, up to a byte that is neither: `end`, or any if there
+/// is no such. With how many bytes they took. Numbers overflow silently, as they do in the kernel.
+pub(crate) fn numbers<const N: usize>(
+    bytes: &[u8],
+    separator: u8,
+    end: Option<u8>,
+) -> Option<([u32; N], usize)> {
+    let mut numbers = [0_u32; N];
+    let mut at = 0;
+    for (length, byte) in bytes.iter().enumerate() {
+        if byte.is_ascii_digit() {
+            let number = numbers.get_mut(at)?;
+            *number = number.wrapping_mul(10).wrapping_add(u32::from(byte - b'0'));
+        } else if *byte == separator {
+            at += 1;
+            if at == N {
+                return None;
+            }
+        } else {
+            let ends = end.is_none_or(|end| end == *byte) && at == N - 1 && length > 0;
+            return ends.then_some((numbers, length));
+        }
+    }
+    None
+}
+
+/// An IPv6 address, with as many zeros before its numbers as anybody likes.
+pub(crate) fn ipv6(bytes: &[u8]) -> Option<Ipv6Addr> {
+    /// The longest one, without such zeros.
+    const LONGEST: usize = 45;
+    let mut text = [0; LONGEST];
+    let mut length = 0;
+    // Within a number nothing but zeros has been seen.
+    let mut leading = true;
+    for (at, byte) in bytes.iter().enumerate() {
+        let goes_on = bytes.get(at + 1).is_some_and(u8::is_ascii_hexdigit);
+        if leading && *byte == b'0' && goes_on {
+            continue;
+        }
+        leading = !byte.is_ascii_hexdigit();
+        *text.get_mut(length)? = *byte;
+        length += 1;
+    }
+    core::str::from_utf8(text.get(..length)?).ok()?.parse().ok()
+}
+
+/// A port other than 0 up to `delimiter`, which is taken as well.
+pub(crate) fn port(bytes: &[u8], delimiter: u8) -> Option<(u16, usize)> {
+    let mut port = 0_u16;
+    for (at, byte) in bytes.iter().enumerate() {
+        if *byte == delimiter {
+            return (port != 0).then_some((port, at + 1));
+        }
+        if !byte.is_ascii_digit() {
+            return None;
+        }
+        port = port.wrapping_mul(10).wrapping_add(u16::from(byte - b'0'));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_end_where_they_must() {
+        let six = |text: &str, end| numbers::<6>(text.as_bytes(), b',', end);
+        assert_eq!(six("1,2,3,4,5,6\r", Some(b'\r')), Some(([1, 2, 3, 4, 5, 6], 11)));
+        assert_eq!(six("1,2,3,4,5,6)", None), Some(([1, 2, 3, 4, 5, 6], 11)));
+        assert_eq!(six("1,2,3,4,5,6)", Some(b'\r')), None);
+        assert_eq!(six("1,2,3,4,5\r", Some(b'\r')), None, "too few");
+        assert_eq!(six("1,2,3,4,5,6,7\r", Some(b'\r')), None, "too many");
+        assert_eq!(six("1,2,3,4,5,6", None), None, "there may be more digits to come");
+        assert_eq!(six(",,,,,\r", None), Some(([0; 6], 5)), "nothing is 0");
+    }
+
+    #[test]
+    fn numbers_overflow_silently() {
+        assert_eq!(numbers::<1>(b"4294967297.", b',', None), Some(([1], 10)));
+        assert_eq!(port(b"65537|", b'|'), Some((1, 6)));
+    }
+
+    #[test]
+    fn an_address_may_have_zeros_before_its_numbers() {
+        let address = |text: &str| ipv6(text.as_bytes()).map(|address| address.to_string());
+        for text in ["2001:db8::7", "02001:0000db8::0007", "2001:db8:0:0:0:0:0000:7"] {
+            assert_eq!(address(text).as_deref(), Some("2001:db8::7"), "{text}");
+        }
+        assert_eq!(address("::00").as_deref(), Some("::"));
+        assert_eq!(address("64:ff9b::192.0.002.1").as_deref(), Some("64:ff9b::c000:201"));
+        for text in ["", "1::2::3", "12345::", "1:2:3:4:5:6:7:8:9", "::g", "::1%eth0"] {
+            assert_eq!(address(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_port_is_not_0_and_ends() {
+        assert_eq!(port(b"21|x", b'|'), Some((21, 3)));
+        assert_eq!(port(b"0|", b'|'), None);
+        assert_eq!(port(b"65536|", b'|'), None, "which is 0");
+        assert_eq!(port(b"21", b'|'), None);
+        assert_eq!(port(b"2a|", b'|'), None);
+    }
+}

@@ -1,0 +1,233 @@
+//! Connections with a helper, each held against the running kernel: what it understands, what it
+//! lets be, what it drops, and what becomes of the connections that it announces.
+
+#![cfg(target_os = "linux")]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failure is the test's own"
+)]
+
+use std::net::{IpAddr, SocketAddr};
+
+use stateward_wire::Family;
+use testkit::build::{Packet, TCP_ACK, TCP_PSH, TCP_SYN};
+use testkit::dialogue::{Dialogue, Port, Settings, Step};
+use testkit::judge::Judge;
+use testkit::kernel;
+
+/// Where things are: the client on the LAN, the server behind the WAN, and somebody else there.
+const CLIENT: [&str; 2] = ["192.168.1.7", "fd00:1::7"];
+const SERVER: [&str; 2] = ["198.51.100.9", "2001:db8::9"];
+const OTHER: [&str; 2] = ["198.51.100.77", "2001:db8::77"];
+
+const BOTH: [Family; 2] = [Family::V4, Family::V6];
+
+fn address(of: [&str; 2], family: Family) -> IpAddr {
+    of[family as usize].parse().unwrap()
+}
+
+/// A judge; none, and said so, where there is no kernel.
+fn judge() -> Option<Judge> {
+    kernel::is_there().then(|| Judge::new().expect("a namespace"))
+}
+
+/// One of a TCP connection's ends.
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    Client,
+    Server,
+}
+
+/// A TCP connection between both, whose numbers follow what was said.
+struct Talk {
+    client: SocketAddr,
+    server: SocketAddr,
+    /// Next sequence number of the client and of the server.
+    next: [u32; 2],
+    flow: usize,
+    steps: Vec<Step>,
+}
+
+impl Talk {
+    fn new(family: Family, client: u16, server: u16) -> Talk {
+        let client = SocketAddr::new(address(CLIENT, family), client);
+        let server = SocketAddr::new(address(SERVER, family), server);
+        let (next, steps) = ([1000, u32::MAX - 30], Vec::new());
+        let mut talk = Talk { client, server, next, flow: 0, steps };
+        talk.segment(Side::Client, TCP_SYN, b"");
+        talk.segment(Side::Server, TCP_SYN | TCP_ACK, b"");
+        talk.segment(Side::Client, TCP_ACK, b"");
+        talk
+    }
+
+    fn segment(&mut self, from: Side, flags: u8, data: &[u8]) {
+        let at = self.next[from as usize];
+        self.segment_at(from, at, flags, data);
+        let syn = u32::from(flags & TCP_SYN != 0);
+        self.next[from as usize] = at.wrapping_add(data.len() as u32 + syn);
+    }
+
+    fn segment_at(&mut self, from: Side, at: u32, flags: u8, data: &[u8]) {
+        let (port, source, to, ack) = match from {
+            Side::Client => (Port::Lan, self.client, self.server, self.next[1]),
+            Side::Server => (Port::Wan, self.server, self.client, self.next[0]),
+        };
+        let ack = if flags & TCP_ACK == 0 { 0 } else { ack };
+        let packet = Packet::tcp(source, to, flags, at, ack).payload(data);
+        self.steps.push(Step::new(port, packet.bytes(), self.flow));
+    }
+
+    fn say(&mut self, from: Side, text: &str) {
+        self.segment(from, TCP_ACK | TCP_PSH, text.as_bytes());
+    }
+
+    /// The same sequence number once more, without counting it.
+    fn say_again(&mut self, from: Side, text: &str) {
+        let at = self.next[from as usize];
+        self.segment_at(from, at, TCP_ACK | TCP_PSH, text.as_bytes());
+    }
+
+    /// An FTP session in which both have greeted.
+    fn ftp(family: Family, client: u16) -> Talk {
+        let mut talk = Talk::new(family, client, 21);
+        talk.say(Side::Server, "220 hello\r\n");
+        talk.say(Side::Client, "USER me\r\n");
+        talk.say(Side::Server, "331 who?\r\n");
+        talk
+    }
+
+    /// Somebody opens a connection.
+    fn open(&mut self, from: (Port, IpAddr), to: SocketAddr) {
+        let (port, source) = from;
+        let syn = Packet::tcp(SocketAddr::new(source, 20), to, TCP_SYN, 7, 0);
+        self.steps.push(Step::new(port, syn.bytes(), self.flow + 1));
+    }
+}
+
+/// Rules that give FTP's connections their helper, and let everything pass.
+fn rules(rule: &str) -> [String; 2] {
+    [Family::V4, Family::V6].map(|_| format!("*raw\n-A PREROUTING {rule}\nCOMMIT\n"))
+}
+
+fn hold(judge: &mut Judge, rule: &str, steps: Vec<Step>, name: &str) -> String {
+    let settings = Settings { rules: Some(rules(rule)), ..Settings::default() };
+    let dialogue = Dialogue { settings, steps };
+    let found = judge.hold(&dialogue).unwrap();
+    found.iter().map(|difference| format!("{name:?}: {difference}\n")).collect()
+}
+
+const FTP: &str = "-p tcp --dport 21 -j CT --helper ftp";
+
+#[test]
+fn ftp_is_understood_as_the_kernel_understands_it() {
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for family in BOTH {
+        let texts: &[(Side, &str)] = match family {
+            Family::V4 => FTP_V4,
+            Family::V6 => FTP_V6,
+        };
+        for (number, (side, text)) in texts.iter().enumerate() {
+            let mut talk = Talk::ftp(family, 3000 + number as u16);
+            talk.say_again(*side, text);
+            talk.say(*side, text);
+            // Whoever it was announced for comes, and comes again.
+            for _ in 0..2 {
+                let (client, server) = (talk.client.ip(), talk.server.ip());
+                for to in [1025, 4000] {
+                    talk.open((Port::Wan, server), SocketAddr::new(client, to));
+                    talk.open((Port::Lan, client), SocketAddr::new(server, to));
+                    talk.open((Port::Wan, address(OTHER, family)), SocketAddr::new(client, to));
+                }
+            }
+            talk.say(Side::Client, "QUIT\r\n");
+            failures += &hold(&mut judge, FTP, talk.steps, text);
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+const FTP_V4: &[(Side, &str)] = &[
+    (Side::Client, "PORT 192,168,1,7,4,1\r\n"),
+    (Side::Client, "port 192,168,1,7,4,1\r\nLIST\r\n"),
+    (Side::Client, "PORT 192,168,0,263,260,1\r\n"),
+    (Side::Client, "PORT 192,168,1,7,4,1\n"),
+    (Side::Client, "PORT 192,168,1,7,4,1 \r\n"),
+    (Side::Client, "PORT 192,168,1,7,4\r\n"),
+    (Side::Client, "PORT ,,,,,\r\n"),
+    (Side::Client, "PORT 4294967488,168,1,7,4,1\r\n"),
+    (Side::Client, "PORT"),
+    (Side::Client, "PO"),
+    (Side::Client, "e"),
+    (Side::Client, "PORT 198,51,100,77,4,1\r\n"),
+    (Side::Client, "PORT 192,168,1,7,0,0\r\n"),
+    (Side::Client, "EPRT |1|192.168.1.7|1025|\r\n"),
+    (Side::Client, "EPRT !1!192.168.1.7!1025!\r\n"),
+    (Side::Client, "EPRT .1.192.168.1.7.1025.\r\n"),
+    (Side::Client, "EPRT |1|192.168.1.7|66561|\r\n"),
+    (Side::Client, "EPRT |1|192.168.1.7|0|\r\n"),
+    (Side::Client, "EPRT |1|192.168.1.7|1025"),
+    (Side::Client, "EPRT |2|fd00:1::7|1025|\r\n"),
+    (Side::Client, "EPRT"),
+    (Side::Client, "227 (192,168,1,7,4,1)\r\n"),
+    (Side::Client, "LIST\r\nPORT 192,168,1,7,4,1\r\n"),
+    (Side::Server, "227 Entering Passive Mode (198,51,100,9,4,1).\r\n"),
+    (Side::Server, "227 =198,51,100,9,4,1\r\n"),
+    (Side::Server, "227 198,51,100,9,4,1"),
+    (Side::Server, "227 5 ways: 198,51,100,9,4,1\r\n"),
+    (Side::Server, "227 none\r\n"),
+    (Side::Server, "227 (198,51,100,77,4,1)\r\n"),
+    (Side::Server, "229 Entering Extended Passive Mode (|||1025|)\r\n"),
+    (Side::Server, "229 (!!!1025!)\r\n"),
+    (Side::Server, "229 (|||1025)\r\n"),
+    (Side::Server, "229 (||1025|)\r\n"),
+    (Side::Server, "229 none\r\n"),
+    (Side::Server, "2"),
+    (Side::Server, "PORT 198,51,100,9,4,1\r\n"),
+];
+
+const FTP_V6: &[(Side, &str)] = &[
+    (Side::Client, "EPRT |2|fd00:1::7|1025|\r\n"),
+    (Side::Client, "EPRT |2|fd00:1:0:0:0:0:0:7|1025|\r\n"),
+    (Side::Client, "EPRT |2|fd00:1:0:0:0:0:0.0.0.7|1025|\r\n"),
+    (Side::Client, "EPRT |2|fd00:1::00007|1025|\r\n"),
+    (Side::Client, "EPRT |2|fd00::1::7|1025|\r\n"),
+    (Side::Client, "EPRT |2|::|1025|\r\n"),
+    (Side::Client, "EPRT |2||1025|\r\n"),
+    (Side::Client, "EPRT |2|fd00:1::7|1025"),
+    (Side::Client, "EPRT |1|192.168.1.7|1025|\r\n"),
+    (Side::Client, "EPRT |2|2001:db8::77|1025|\r\n"),
+    (Side::Client, "PORT 192,168,1,7,4,1\r\n"),
+    (Side::Server, "229 Entering Extended Passive Mode (|||1025|)\r\n"),
+    (Side::Server, "229 (|||01025|)\r\n"),
+    (Side::Server, "227 (198,51,100,9,4,1)\r\n"),
+];
+
+#[test]
+fn ftp_reads_segments_that_begin_a_line() {
+    const PORT: &str = "PORT 192,168,1,7,4,1\r\n";
+    let Some(mut judge) = judge() else { return };
+    let mut first = Talk::new(Family::V4, 3000, 21);
+    first.say(Side::Server, "220 hello\r\n");
+    first.say(Side::Client, PORT);
+    first.say(Side::Client, PORT);
+    let mut within = Talk::ftp(Family::V4, 3001);
+    within.say(Side::Client, "STOR ");
+    within.say(Side::Client, PORT);
+    within.say(Side::Client, PORT);
+    let mut cut = Talk::ftp(Family::V4, 3002);
+    cut.say_again(Side::Client, "PORT 192,168,\n");
+    cut.say(Side::Client, PORT);
+    // Sent again with another port: what was expected gives way.
+    let mut again = Talk::ftp(Family::V4, 3003);
+    again.say_again(Side::Client, PORT);
+    again.say_again(Side::Client, "PORT 192,168,1,7,4,2\r\n");
+    again.say(Side::Client, PORT);
+    let mut failures = String::new();
+    for (name, talk) in [("first", first), ("within", within), ("cut", cut), ("again", again)] {
+        failures += &hold(&mut judge, FTP, talk.steps, name);
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
