@@ -150,6 +150,15 @@ impl Index {
         self.place_by(hash)
     }
 
+    /// The hash of a tuple's source alone.
+    pub(crate) fn hash_of_source(&self, tuple: &Tuple) -> u64 {
+        let source = tuple.source_only();
+        match source.key.version {
+            4 => self.hash(source.key.words_of_ports()),
+            _ => self.hash_v6(source),
+        }
+    }
+
     /// As [`Index::place`] for a key of IPv4 and a protocol with ports.
     #[inline(always)]
     pub(crate) fn place_of_ports(&self, key: &Key) -> Place {

@@ -5,6 +5,8 @@ use crate::reason::{DropReason, Reason};
 /// What the tracker has counted since it was made.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Statistics {
+    /// Tuples that NAT found taken while it looked for a free one.
+    pub found: u64,
     /// Packets that are INVALID.
     pub invalid: u64,
     /// Connections that could not be inserted.

@@ -20,6 +20,7 @@
 //! all included, and 149 there.
 
 mod slots;
+mod sources;
 mod unconfirmed;
 
 use stateward_wire::Packet;
@@ -29,11 +30,12 @@ use crate::event::Counter;
 use crate::index::{Bucket, Index, Place, Seed};
 use crate::memory::{Arena, Region};
 use crate::prefetch::prefetch;
-use crate::status::{Direction, PerDir};
+use crate::status::{Direction, PerDir, Status};
 use crate::time::Instant;
 use crate::tuple::{AddressPair, Key, Tuple};
 use crate::wheel::Wheel;
 use slots::PerEnd;
+use sources::Sources;
 pub(crate) use unconfirmed::Extra;
 pub use unconfirmed::Unconfirmed;
 
@@ -56,6 +58,7 @@ pub(crate) struct Table {
     extras: Vec<Extra>,
     free_extras: Vec<u32>,
     index: Index,
+    sources: Sources,
     wheel: Wheel,
     free: PerEnd<u32>,
     /// Slots that were never used: from `low` up to `high`.
@@ -70,8 +73,9 @@ impl Table {
     /// Bytes of an [`Arena`] that holds all of a table for `capacity` connections.
     pub(crate) fn bytes_for(capacity: usize) -> usize {
         let slot = size_of::<Entry>() + size_of::<AddressPair>() + size_of::<PerCounter>();
+        let index = Index::buckets_for(capacity) * size_of::<Bucket>();
         // One line for the alignment of each region.
-        capacity * slot + Index::buckets_for(capacity) * size_of::<Bucket>() + 4 * 64
+        capacity * slot + index + Sources::bytes_for(capacity) + 6 * 64
     }
 
     /// An empty table. `capacity` is at least 1 and below 2³¹.
@@ -83,6 +87,7 @@ impl Table {
             entries: Region::within(arena, capacity),
             counters: Region::within(arena, capacity),
             pairs: Region::within(arena, capacity),
+            sources: Sources::new(capacity, arena),
             extras: Vec::new(),
             free_extras: Vec::new(),
             wheel: Wheel::new(),
@@ -419,6 +424,19 @@ impl Table {
         if let Some(extra) = conn.extra.take() {
             self.attach(slot, *extra);
         }
+        if conn.entry.status.has(Status::SRC_NAT_DONE) {
+            self.sources.insert(self.index.hash_of_source(original), slot);
+        }
+    }
+
+    /// The answers of connections that the tuple's source has begun, in its zone, and whose source
+    /// NAT has bound, the latest first.
+    pub(crate) fn of_source(&self, tuple: &Tuple) -> impl Iterator<Item = Tuple> + '_ {
+        let source = tuple.source_only();
+        self.sources.of(self.index.hash_of_source(tuple)).filter_map(move |slot| {
+            let is_its = self.tuple(slot, Direction::Original)?.source_only() == source;
+            is_its.then(|| self.tuple(slot, Direction::Reply))?
+        })
     }
 
     /// Takes an entry out of the table: the only way out. What it was can be read until the slot is
@@ -436,6 +454,9 @@ impl Table {
         if entry.flags.has(Flags::TWO_KEYS) {
             let place = self.index.place(&reply);
             self.index.remove(place, slot);
+        }
+        if entry.status.has(Status::SRC_NAT_DONE) {
+            self.sources.remove(self.index.hash_of_source(&original), slot);
         }
         if entry.extra != NONE {
             self.free_extras.push(entry.extra);

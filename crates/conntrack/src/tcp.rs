@@ -47,8 +47,8 @@ pub use states::{Segment, TcpState};
 pub use timeouts::Timeouts;
 use timeouts::timeout;
 use track::SideFlags;
-pub(crate) use track::TcpTrack;
 pub use track::{TcpInfo, TcpSide};
+pub(crate) use track::{TcpTrack, is_over_and_behind};
 use window::{Verdict, Window};
 
 /// A segment as the tracker needs it: read once, all numbers in host order.

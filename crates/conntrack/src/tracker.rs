@@ -16,7 +16,8 @@
 //! packet dropped in between leaves its connection's events collected, and a new connection is
 //! forgotten.
 //!
-//! A table may also start from what another tracker had ([`load`]).
+//! A table may also start from what another tracker had ([`load`]). What NAT asks in between is
+//! [`nat`]'s.
 //!
 //! Nothing here reads a clock: `now` comes with each call, and a time that goes backwards counts as
 //! the latest one seen.
@@ -28,6 +29,7 @@ mod events;
 mod help;
 mod icmp_error;
 mod load;
+mod nat;
 mod protocols;
 mod refresh;
 mod room;

@@ -9,6 +9,8 @@
 //! bytes must hold for a tuple to exist follows the kernel: four bytes of ports are enough, an ICMP
 //! header must be whole, GRE version 1 must carry PPP.
 
+mod ends;
+
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stateward_wire::{Embedded, Family, Network, Packet, protocol};

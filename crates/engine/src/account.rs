@@ -5,6 +5,7 @@
 //! is noted here happened, and nothing is worked out a second time.
 
 use stateward_conntrack::{CtState, Direction, Reason, Record};
+use stateward_nat::Binding;
 use stateward_rules::tried::Tried;
 use stateward_rules::{ChainVerdict, Hook, TableName};
 use stateward_wire::Family;
@@ -101,6 +102,8 @@ pub enum Station {
     Answers,
     /// The answer has come to its end.
     Answered,
+    /// NAT has bound an end of the connection.
+    Bound(Binding),
     /// The connection that the packet began has entered the table.
     Entered,
 }

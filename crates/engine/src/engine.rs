@@ -7,12 +7,14 @@ use stateward_conntrack::{
     Arena, ConnId, CtState, Direction, DropReason, Event, Instant, Reason, Span, Tracker,
 };
 use stateward_helpers::Doubt;
+use stateward_nat::{Chance, Wish};
 use stateward_rules::Shared;
 use stateward_wire::{Malformed, Packet};
 
 use crate::defrag::{self, Defrag, Limits};
 use crate::help::Helpers;
 use crate::link::LinkHeader;
+use crate::nat::NatDrop;
 use crate::route::{InterfaceId, Network, RoutingDrop};
 use crate::rules::{Notes, Rules};
 use crate::walk::Prepared;
@@ -78,6 +80,8 @@ pub enum At {
     Conntrack,
     /// Routing.
     Routing,
+    /// NAT.
+    Nat,
     /// The tracker could not enter it into the table.
     Confirm,
     /// Its helper, before confirmation.
@@ -93,6 +97,7 @@ impl At {
             At::Defrag => "defrag",
             At::Conntrack => "conntrack",
             At::Routing => "routing",
+            At::Nat => "nat",
             At::Confirm => "confirm",
             At::Helper => "helper",
             At::Rule => "rule",
@@ -112,6 +117,8 @@ pub enum Why {
     Drop(DropReason),
     /// Routing's.
     Routing(RoutingDrop),
+    /// NAT's.
+    Nat(NatDrop),
     /// Reassembly's.
     Defrag(defrag::DropReason),
     /// The helper's.
@@ -126,6 +133,7 @@ impl Why {
             Why::Track(reason) => reason.code(),
             Why::Drop(reason) => reason.code(),
             Why::Routing(reason) => reason.code(),
+            Why::Nat(reason) => reason.code(),
             Why::Defrag(reason) => reason.code(),
             Why::Helper(doubt) => doubt.code(),
         }
@@ -139,6 +147,7 @@ impl fmt::Display for Why {
             Why::Track(reason) => reason.fmt(f),
             Why::Drop(reason) => reason.fmt(f),
             Why::Routing(reason) => reason.fmt(f),
+            Why::Nat(reason) => reason.fmt(f),
             Why::Defrag(reason) => f.write_str(reason.describe()),
             Why::Helper(doubt) => doubt.fmt(f),
         }
@@ -230,6 +239,8 @@ pub struct Engine {
     /// Rules read and change it while the packet is only looked at: each for its own work.
     pub(crate) shared: RefCell<Shared>,
     pub(crate) notes: Notes,
+    /// Where NAT is random.
+    pub(crate) chance: Chance,
     /// The mark that packets come with.
     pub(crate) arrival_mark: u32,
     /// State of the generator that names the fragments of IPv6 packets.
@@ -263,6 +274,9 @@ impl Engine {
         Engine {
             defrag: Defrag::new(config.ipv4_fragments.unwrap_or(Limits::IPV4), ipv6),
             random: config.tracker.seed.iter().fold(1, |all, half| all ^ half.rotate_left(17)) | 1,
+            chance: Chance::new(
+                config.tracker.seed.iter().fold(0, |all, half| all ^ half.rotate_left(29)),
+            ),
             tracker: Tracker::with_memory(config.tracker, arena),
             network: config.network,
             emitted: Vec::new(),
@@ -296,6 +310,13 @@ impl Engine {
         &mut self.network
     }
 
+    /// What the next packet's connection is to be bound to wherever the kernel's choice is random,
+    /// if that is among what the kernel chooses from. It counts for one packet, and the answers to
+    /// it; in a burst for the first.
+    pub fn set_nat_wish(&mut self, wish: Wish) {
+        self.chance.set_wish(wish);
+    }
+
     /// One packet.
     #[inline(never)]
     pub fn process(&mut self, arrival: &mut Arrival<'_>, from: From) -> Outcome {
@@ -304,7 +325,9 @@ impl Engine {
         if let Some(known) = &mut known {
             self.tracker.approach_entry(&mut known.approach);
         }
-        self.walk(arrival, from, known.as_ref())
+        let outcome = self.walk(arrival, from, known.as_ref());
+        self.chance.set_wish(Wish::NONE);
+        outcome
     }
 
     /// A burst of packets in order. The result is that of processing each by itself: the burst only
@@ -335,6 +358,7 @@ impl Engine {
                 }
                 let known = prepared.get(i).and_then(Option::as_ref);
                 let outcome = self.walk(arrival, from, known);
+                self.chance.set_wish(Wish::NONE);
                 each(self, n * BURST + i, outcome);
             }
             self.prepared = prepared;

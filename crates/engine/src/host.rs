@@ -214,7 +214,7 @@ impl Engine {
         self.notes.account.note(|| Station::Answered);
         self.notes.decided = decided;
         let state = way.tracked.as_ref().map_or(CtState::Untracked, |tracked| tracked.state);
-        let flow = way.tracked.map_or(Flow::None, |tracked| tracked.flow);
+        let flow = way.tracked.take().map_or(Flow::None, |tracked| tracked.flow);
         match (&mut walker.tracked, flow) {
             (Some(tracked), flow) if attached => tracked.flow = flow,
             (_, flow @ Flow::Unconfirmed(_)) => self.tracker.forget(flow),
@@ -222,7 +222,8 @@ impl Engine {
         }
         // What this host tells itself does not leave.
         if departed.is_ok() && !way.comes_back {
-            self.emitted.push(Emitted { interface: Some(interface), by: By::Host(state), bytes });
+            // NAT may have sent it elsewhere.
+            self.emitted.push(Emitted { interface: way.egress, by: By::Host(state), bytes });
         }
     }
 }

@@ -17,6 +17,7 @@ mod engine;
 mod help;
 mod host;
 mod link;
+mod nat;
 mod options;
 mod pieces;
 mod room;
@@ -29,6 +30,7 @@ pub use engine::{
     Arrival, At, BURST, By, Config, Connection, Emitted, Engine, From, Outcome, Port, Verdict, Why,
 };
 pub use link::LinkHeader;
+pub use nat::NatDrop;
 pub use route::InterfaceId;
 
 /// The examples of the README, held to compile and to be true.

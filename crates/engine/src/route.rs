@@ -8,6 +8,7 @@
 
 mod kinds;
 mod listed;
+mod speaks;
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -103,6 +104,8 @@ struct Way {
     out: Result<InterfaceId, RoutingDrop>,
     /// The address that this host speaks from that way.
     source: Option<IpAddr>,
+    /// The next router.
+    via: Option<IpAddr>,
 }
 
 /// Why routing dropped a packet.
@@ -244,11 +247,13 @@ impl Network {
         for (number, interface) in network.interfaces.clone().iter().enumerate() {
             let id = InterfaceId(u16::try_from(number).unwrap_or(u16::MAX));
             for address in &interface.addresses {
-                network.connect(address.trunc(), Way { out: Ok(id), source: None });
+                let way = Way { out: Ok(id), source: None, via: None };
+                network.connect(address.trunc(), way);
             }
         }
         for route in routes {
-            network.connect(route.to, Way { out: Ok(route.dev), source: None });
+            let way = Way { out: Ok(route.dev), source: None, via: route.via };
+            network.connect(route.to, way);
         }
         network
     }

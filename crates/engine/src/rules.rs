@@ -2,32 +2,36 @@
 //!
 //! A ruleset of either family replaces the former one whole and keeps the connections. What rules
 //! say of a packet besides its fate (the path, lines of the log, what could not be evaluated) is
-//! noted until the next packet comes. The nat table is asked once a connection and for each end of
-//! it, as the kernel does; what its targets do is not done yet.
+//! noted until the next packet comes. The nat table is asked by NAT ([`crate::nat`]); what its
+//! targets do is [`bind`]'s.
+
+mod bind;
 
 use core::cell::{Cell, RefCell};
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stateward_conntrack::{
-    Counter, CtState, Direction, Flow, Instant, L4Key, Labels, PerDir, Standing, Status, Tracked,
-    Tracker, Tuple, Unfinished, Zone,
+    Counter, CtState, Direction, Instant, L4Key, Labels, PerDir, Standing, Status, Tracked,
+    Tracker, Tuple, Zone,
 };
+use stateward_nat::Chance;
 use stateward_rules::matches::Match;
 use stateward_rules::matches::pkttype::To;
 use stateward_rules::targets::Extension;
+use stateward_rules::targets::nat::Translation;
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::tried::Tried;
 use stateward_rules::{
     ChainVerdict, CompiledRuleset, Connection, Context, Copied, Hook, ReversePath, RuleSpec, Said,
     Shared, Step, StepName, TableName, Target, Tracking, ValidRuleset,
 };
-use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::edit::{Edit, Field};
-use stateward_wire::{Family, Packet, protocol};
+use stateward_wire::{Family, Packet};
 
 use crate::account::{Account, Deed, Keep, Station};
-use crate::engine::{At, Engine, Port, Verdict};
+use crate::engine::{At, Engine, Port, Verdict, Why};
 use crate::link::LinkHeader;
+use crate::nat::{NatDrop, checksum_field};
 use crate::route::Network;
 use crate::walk::{Ended, Frame, Walker};
 
@@ -48,6 +52,11 @@ impl Rules {
             Family::V4 => self.v4.as_ref(),
             Family::V6 => self.v6.as_ref(),
         }
+    }
+
+    /// Whether a family's packets are translated.
+    pub(crate) fn has_nat(&self, family: Family) -> bool {
+        self.of(family).is_some_and(|rules| rules.has(TableName::Nat))
     }
 
     /// Whether packets of a family may become longer.
@@ -199,23 +208,25 @@ impl Engine {
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
-        tables.iter().try_for_each(|table| self.ask((hook, *table), walker, frame))
+        tables.iter().try_for_each(|table| match table {
+            TableName::Nat if !self.rules.has_nat(frame.layout.family()) => Ok(()),
+            TableName::Nat => self.nat(hook, walker, frame),
+            _ => self.ask_rules((hook, *table), walker, frame),
+        })
     }
 
-    fn ask(
+    /// Asks one table.
+    pub(crate) fn ask_rules(
         &mut self,
         (hook, table): (Hook, TableName),
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
         let family = frame.layout.family();
-        let Engine { rules, tracker, network, notes, shared, .. } = self;
+        let Engine { rules, tracker, network, notes, shared, chance, .. } = self;
         let Some(linear) = rules.of_mut(family).as_mut().filter(|linear| linear.has(table)) else {
             return Ok(());
         };
-        if table == TableName::Nat && !begins(hook, walker, frame) {
-            return Ok(());
-        }
         shared.get_mut().begin(walker.now);
         notes.account.note(|| Station::Asked { hook, table, family });
         let mut around = Around {
@@ -227,11 +238,13 @@ impl Engine {
             shared,
             hook,
             rejected: None,
+            chance,
+            refused: None,
             labelled: Cell::new(0),
         };
         let Said { verdict, step } = linear.ask(table, hook, &mut around);
         around.label();
-        let rejected = around.rejected;
+        let (rejected, refused) = (around.rejected, around.refused);
         self.shared.get_mut().take_assumed(&mut self.notes.assumed);
         let passed = step.map(|step| Passed { family, step });
         self.notes.account.note(|| Station::Said { verdict, by: passed });
@@ -248,6 +261,9 @@ impl Engine {
                 Err(walker.end(Verdict::Queue(number), None))
             }
             ChainVerdict::Drop => {
+                if let Some(why) = refused {
+                    return Err(walker.drop(At::Nat, Why::Nat(why)));
+                }
                 self.notes.decided = passed;
                 let Some(how) = rejected else {
                     return Err(walker.end(Verdict::Drop(At::Rule), None));
@@ -267,32 +283,6 @@ fn all(rules: &ValidRuleset) -> impl Iterator<Item = &RuleSpec> {
     chains.flat_map(|chain| &chain.rules)
 }
 
-/// Whether the nat table is to be asked: by the first packet of a connection, once for each end. An
-/// ICMP error is none, even if it is the first that gets so far: the answer to a packet that a rule
-/// rejects.
-fn begins(hook: Hook, walker: &mut Walker<'_>, frame: &Frame<'_>) -> bool {
-    let is_related = walker.tracked.as_ref().is_some_and(|one| one.state == CtState::Related);
-    if is_related && is_icmp(frame) {
-        return false;
-    }
-    let bound = match hook {
-        Hook::Prerouting | Hook::Output => Status::DST_NAT_DONE,
-        Hook::Input | Hook::Forward | Hook::Postrouting => Status::SRC_NAT_DONE,
-    };
-    match walker.tracked.as_mut().map(|tracked| &mut tracked.flow) {
-        Some(Flow::Unconfirmed(conn)) if !conn.status().has(bound) => {
-            conn.set_status(bound);
-            true
-        }
-        _ => false,
-    }
-}
-
-fn is_icmp(frame: &Frame<'_>) -> bool {
-    let upper = frame.packet().ok().and_then(|packet| packet.upper());
-    upper.is_some_and(|upper| matches!(upper.protocol, protocol::ICMP | protocol::ICMPV6))
-}
-
 /// What a table's rules see and do.
 struct Around<'a, 'f, 'w> {
     frame: &'a mut Frame<'f>,
@@ -303,6 +293,10 @@ struct Around<'a, 'f, 'w> {
     shared: &'a RefCell<Shared>,
     hook: Hook,
     rejected: Option<Reject>,
+    /// Where NAT is random.
+    chance: &'a mut Chance,
+    /// Why NAT drops it.
+    refused: Option<NatDrop>,
     /// What matches have given the connection, which gets it when the table has spoken.
     labelled: Cell<Labels>,
 }
@@ -343,19 +337,6 @@ impl Around<'_, '_, '_> {
             mark: 0,
         })
     }
-
-    /// Whether the transport's checksum was left to the network card of a captured packet's sender.
-    fn checksum_field(&self) -> Field {
-        let summed = |packet: Packet<'_>| {
-            let protocol = packet.upper().map_or(0, |upper| upper.protocol);
-            verify_transport(&packet, protocol)
-        };
-        let asked = self.tracker.unfinished() == Unfinished::Good;
-        match asked.then(|| self.packet().map(summed)).flatten() {
-            Some(Verification::Unfinished) => Field::Unfinished,
-            _ => Field::Finished,
-        }
-    }
 }
 
 impl Context for Around<'_, '_, '_> {
@@ -365,7 +346,8 @@ impl Context for Around<'_, '_, '_> {
 
     fn edit(&mut self) -> Edit<'_> {
         self.notes.account.note(|| Station::Did(Deed::Edited));
-        let field = self.checksum_field();
+        let packet = Packet::with_layout(self.frame.bytes, self.frame.layout);
+        let field = packet.map_or(Field::Finished, |one| checksum_field(self.tracker, &one));
         Edit::new(self.frame.bytes, self.frame.layout).with_field(field)
     }
 
@@ -535,6 +517,10 @@ impl Context for Around<'_, '_, '_> {
         let told = || Deed::Logged(format!("{length} bytes to group {group} {prefix:?}"));
         self.notes.account.note(|| Station::Did(told()));
         self.notes.log.push(Logged::Copied(copied));
+    }
+
+    fn translate(&mut self, to: Translation<'_>) -> Option<ChainVerdict> {
+        self.bind(to)
     }
 
     fn reject(&mut self, how: &Reject) {

@@ -8,7 +8,8 @@
 //! that reaches the last stage of INPUT or POSTROUTING leaves a connection behind.
 
 use stateward_conntrack::{
-    Approach, CtState, Direction, Flow, Hook as TrackHook, Instant, PerDir, Template, Tracked, Zone,
+    Approach, CtState, Direction, DropReason, Flow, Hook as TrackHook, Instant, PerDir, Template,
+    Tracked, Zone,
 };
 use stateward_helpers::Doubt;
 use stateward_rules::matches::pkttype::To;
@@ -19,6 +20,7 @@ use stateward_wire::{Layout, Packet};
 use crate::account::{self, Classified, Station};
 use crate::engine::{Arrival, At, Connection, Engine, From, Outcome, Port, Verdict, Why, parse};
 use crate::link::LinkHeader;
+use crate::nat::NatDrop;
 use crate::options;
 use crate::route::{Decision, InterfaceId, Routing, RoutingDrop};
 
@@ -106,6 +108,8 @@ pub(crate) struct Walker<'a> {
     pub(crate) insists: bool,
     /// What the connection's helper has to say against it.
     pub(crate) doubt: Option<Doubt>,
+    /// Why its connection may not get into the table.
+    pub(crate) starved: Option<NatDrop>,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -129,6 +133,7 @@ impl Walker<'_> {
             gathered: 0,
             insists: false,
             doubt: None,
+            starved: None,
             end: None,
         }
     }
@@ -379,7 +384,8 @@ impl Engine {
             Station::Routed(if own { account::Way::Loopback } else { out })
         });
         self.depart(walker, frame)?;
-        Ok(if own { Verdict::Input } else { Verdict::Output(egress) })
+        // NAT may have sent it elsewhere.
+        Ok(if walker.comes_back { Verdict::Input } else { Verdict::Output(walker.egress) })
     }
 
     /// What this host made goes out, and comes in again if it is for this host.
@@ -491,7 +497,10 @@ impl Engine {
                 }
                 Ok(())
             }
-            Err(reason) => Err(walker.drop(At::Confirm, Why::Drop(reason))),
+            Err(reason) => {
+                let starved = walker.starved.filter(|_| reason == DropReason::Clash);
+                Err(walker.drop(At::Confirm, starved.map_or(Why::Drop(reason), Why::Nat)))
+            }
         }
     }
 

@@ -275,7 +275,8 @@ impl IpListing {
                 }
                 (None, None) => continue,
             };
-            routes.push(Listed { to: found.to, hop, source: found.source });
+            let (source, via) = (found.source, found.via);
+            routes.push(Listed { to: found.to, hop, source, via });
         }
         let mut network = Network::listed(self.interfaces.clone(), &routes, routing);
         self.own.iter().for_each(|own| network.add_own(*own));
@@ -291,9 +292,10 @@ impl IpListing {
             let id = InterfaceId(number);
             let hop = Hop::Out(id);
             let links = interface.addresses.iter().map(|net| net.trunc());
-            routes.extend(links.map(|to| Listed { to, hop, source: None }));
+            let via = None;
+            routes.extend(links.map(|to| Listed { to, hop, source: None, via }));
             let peers = self.peers.get(&id).into_iter().flatten();
-            routes.extend(peers.map(|&Peer { to, source }| Listed { to, hop, source }));
+            routes.extend(peers.map(|&Peer { to, source }| Listed { to, hop, source, via }));
         }
         routes.retain(|route| !self.has_routes[usize::from(matches!(route.to, IpNet::V6(_)))]);
         routes

@@ -14,9 +14,11 @@ use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
 use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
 
+use crate::evaluate::ChainVerdict;
 use crate::matches::pkttype::To;
 use crate::ruleset::TableName;
 use crate::shared::Shared;
+use crate::targets::nat::Translation;
 use crate::targets::reject::Reject;
 use crate::tried::Tried;
 
@@ -108,6 +110,10 @@ pub trait Context {
 
     /// Notes that its first `length` bytes are copied to the listeners of a group.
     fn copy(&mut self, copied: Copied);
+
+    /// Binds an end of its connection, and says what becomes of the packet; `None` where nobody
+    /// knows the address that it should get.
+    fn translate(&mut self, to: Translation<'_>) -> Option<ChainVerdict>;
 
     /// Answers the packet, which ends here.
     fn reject(&mut self, how: &Reject);

@@ -24,7 +24,7 @@ const WAN: InterfaceId = InterfaceId(1);
 
 /// Each line for `ip -batch`, and the same route for the engine.
 fn routes() -> Vec<(&'static str, Listed)> {
-    let listed = |to: &str, hop| Listed { to: to.parse().unwrap(), hop, source: None };
+    let listed = |to: &str, hop| Listed { to: to.parse().unwrap(), hop, source: None, via: None };
     let from = |source: &str, route| Listed { source: Some(source.parse().unwrap()), ..route };
     vec![
         ("route add blackhole 10.1.0.0/16", listed("10.1.0.0/16", Hop::Blackhole)),
@@ -62,7 +62,12 @@ fn engine() -> Engine {
         ("0.0.0.0/0", WAN),
         ("::/0", WAN),
     ] {
-        listed.push(Listed { to: to.parse().unwrap(), hop: Hop::Out(dev), source: None });
+        listed.push(Listed {
+            to: to.parse().unwrap(),
+            hop: Hop::Out(dev),
+            source: None,
+            via: None,
+        });
     }
     let network = Network::listed(interfaces, &listed, Routing::Forwarding);
     Engine::new(Config { network, ..Config::default() })

@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::states::{Segment, TcpState};
+use super::window::after;
 use crate::entry::L4State;
 use crate::status::{Direction, PerDir};
 
@@ -92,6 +93,12 @@ pub struct TcpSide {
     pub window_scale: u8,
     /// The kernel's `IP_CT_TCP_FLAG_*` bits.
     pub flags: u8,
+}
+
+/// Whether a connection is over, and another's first segment begins beyond all that it has sent.
+pub(crate) fn is_over_and_behind(old: &TcpTrack, new: &TcpTrack) -> bool {
+    let [old_end, new_end] = [old, new].map(|track| track.end[Direction::Original]);
+    old.state >= TcpState::TimeWait as u8 && after(new_end, old_end)
 }
 
 impl TcpTrack {

@@ -158,7 +158,7 @@ impl Tracker {
     }
 
     /// The connection that a packet ended last, if that is the one.
-    fn last_of(&self, id: ConnId) -> Option<&Last> {
+    pub(super) fn last_of(&self, id: ConnId) -> Option<&Last> {
         self.ended.as_ref().filter(|last| last.id == id)
     }
 }

@@ -16,6 +16,8 @@ pub struct Listed {
     pub hop: Hop,
     /// The address that this host speaks from to them, if the route says so (`src`).
     pub source: Option<IpAddr>,
+    /// The next router, if they are not on the link.
+    pub via: Option<IpAddr>,
 }
 
 /// What a route does with packets.
@@ -37,7 +39,7 @@ impl Network {
     /// A network with these routes and no others.
     pub fn listed(interfaces: Vec<Interface>, routes: &[Listed], routing: Routing) -> Network {
         let mut network = Network::addressed(interfaces, routing);
-        for &Listed { to, hop, source } in routes {
+        for &Listed { to, hop, source, via } in routes {
             let out = match hop {
                 Hop::Out(dev) => Ok(dev),
                 Hop::Nowhere => Err(RoutingDrop::NoRoute),
@@ -45,7 +47,7 @@ impl Network {
                 Hop::Unreachable => Err(RoutingDrop::Unreachable),
                 Hop::Prohibited => Err(RoutingDrop::Prohibited),
             };
-            network.connect(to, Way { out, source });
+            network.connect(to, Way { out, source, via });
         }
         network
     }
@@ -68,7 +70,8 @@ mod tests {
     #[test]
     fn the_first_of_several_routes_counts_and_some_lead_nowhere() {
         let interfaces = vec![Interface::named("lan0"), Interface::named("wan0")];
-        let route = |to: &str, hop| Listed { to: to.parse().unwrap(), hop, source: None };
+        let route =
+            |to: &str, hop| Listed { to: to.parse().unwrap(), hop, source: None, via: None };
         let preferred: IpAddr = "192.0.2.7".parse().unwrap();
         let routes = [
             Listed { source: Some(preferred), ..route("0.0.0.0/0", Hop::Out(InterfaceId(1))) },

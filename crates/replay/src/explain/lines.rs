@@ -191,6 +191,10 @@ impl Page<'_, '_> {
                 Paint::new(style, self.colour).around(self.text, name)?;
                 writeln!(self.text, ", decided before")
             }
+            // What stays as it is goes without saying.
+            Station::Bound(binding) if binding.before != binding.after => {
+                writeln!(self.text, "\nnat: {binding}")
+            }
             Station::Answers => writeln!(self.text, "\nthis host answers; the answer's own way:"),
             Station::Answered => writeln!(self.text, "\n(end of the answer's way)"),
             _ => Ok(()),
@@ -247,6 +251,7 @@ impl Page<'_, '_> {
                 Station::Tried { rule, tried } => self.tried(*rule, tried, (name, width))?,
                 Station::Met(passed) => self.end_of_chain(*passed, (name, width))?,
                 Station::Did(deed) => self.deed(deed)?,
+                Station::Bound(binding) => self.does(format_args!("{binding}"))?,
                 _ => {}
             }
         }
@@ -376,6 +381,10 @@ impl Page<'_, '_> {
             Deed::Rejected => "refuses the packet, and tells the sender".to_owned(),
             Deed::NotEvaluated(name) => format!("{name} is not evaluated yet"),
         };
+        self.does(format_args!("{what}"))
+    }
+
+    fn does(&mut self, what: fmt::Arguments<'_>) -> fmt::Result {
         writeln!(self.text, "{:1$}-> {what}", "", self.indent())
     }
 

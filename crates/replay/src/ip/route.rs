@@ -17,6 +17,7 @@ pub(super) struct Found {
     pub(super) hop: Option<Hop>,
     pub(super) metric: u64,
     pub(super) source: Option<IpAddr>,
+    pub(super) via: Option<IpAddr>,
     file: String,
 }
 
@@ -116,9 +117,12 @@ impl IpListing {
         if hop.is_none() && dev.is_none() {
             return Err(file.error(format!("the route to {to} has no `dev`")));
         }
+        // A gateway of the other family, `via`, is no next hop to be compared with.
+        let first = |key: &str| object.get("nexthops")?.as_array()?.first()?.get(key)?.as_str();
+        let via = word("gateway").or_else(|| first("gateway")).and_then(|text| text.parse().ok());
         let metric = object.get("metric").and_then(Value::as_u64).unwrap_or(0);
         let file = file.name.to_owned();
-        self.routes.push(Found { to, dev, hop, metric, source, file });
+        self.routes.push(Found { to, dev, hop, metric, source, via, file });
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use stateward_conntrack::CtState;
 use stateward_engine::account::{Classified, Deed, Station, Way};
 use stateward_engine::rules::Passed;
+use stateward_nat::{AtEnd, Binding, Manip};
 use stateward_rules::tried::{Asked, Fate, Tried};
 use stateward_rules::{ChainEnd, ChainVerdict, Policy};
 use stateward_wire::Family;
@@ -100,6 +101,13 @@ enum Written<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         at: Option<String>,
     },
+    Bound {
+        end: &'static str,
+        before: String,
+        after: String,
+        how: &'static str,
+        why: String,
+    },
     Answer,
     AnswerEnds,
     Entered,
@@ -184,6 +192,7 @@ impl<'a> Written<'a> {
                 let by = by.and_then(|passed| explained.written(passed));
                 Self::Verdict { verdict, at: by.map(|written| written.name.to_string()) }
             }
+            Station::Bound(binding) => Self::bound(binding),
             Station::Answers => Self::Answer,
             Station::Answered => Self::AnswerEnds,
             Station::Entered => Self::Entered,
@@ -199,6 +208,16 @@ impl<'a> Written<'a> {
             before: before.as_ref().map(|record| explained.line(record).to_string()),
             loaded: before.as_ref().and_then(|record| explained.origin(record)),
         }
+    }
+
+    fn bound(binding: &Binding) -> Self {
+        let Binding { manip, before, after, how } = binding;
+        let end = match manip {
+            Manip::Source => "source",
+            Manip::Destination => "destination",
+        };
+        let [before, after] = [before, after].map(|tuple| AtEnd(tuple, manip.end()).to_string());
+        Self::Bound { end, before, after, how: how.code(), why: how.to_string() }
     }
 
     /// A chain's end; a rule that was met has been told of as a rule.

@@ -15,6 +15,7 @@ use crate::context::{Connection, Copied, Tracking};
 use crate::matches::pkttype::To;
 use crate::restore::{RestoreOptions, restore};
 use crate::shared::Shared;
+use crate::targets::nat::Translation;
 use crate::targets::reject::Reject;
 use crate::{ShowCounters, Source};
 
@@ -29,6 +30,7 @@ pub(crate) struct Alone {
     passed: Vec<Step>,
     logged: Vec<String>,
     rejected: usize,
+    translated: Vec<String>,
     standing: Option<Standing>,
     shared: Rc<RefCell<Shared>>,
     connection: Option<Connection>,
@@ -64,6 +66,7 @@ impl Alone {
             passed,
             logged,
             rejected: 0,
+            translated: Vec::new(),
             shared: Rc::default(),
             standing: None,
             connection: None,
@@ -298,6 +301,10 @@ impl Context for Alone {
     }
     fn copy(&mut self, copied: Copied) {
         self.copied.push(copied);
+    }
+    fn translate(&mut self, to: Translation<'_>) -> Option<ChainVerdict> {
+        self.translated.push(format!("{to:?}"));
+        Some(ChainVerdict::Accept)
     }
     fn reject(&mut self, _: &Reject) {
         self.rejected += 1;

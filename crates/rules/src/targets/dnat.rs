@@ -2,12 +2,13 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension};
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
-use crate::targets::nat::{Base, NatRange};
+use crate::targets::nat::{Base, NatRange, Translation};
 
 /// What the destination becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,4 +57,10 @@ impl Extension for Dnat {
     }
 }
 
-impl Acting for Dnat {}
+impl Acting for Dnat {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        context
+            .translate(Translation::Destination(&self.to))
+            .map_or(Action::NotEvaluated, Action::Verdict)
+    }
+}

@@ -2,12 +2,13 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension};
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
-use crate::targets::nat::{Base, NatRange, save_ports};
+use crate::targets::nat::{Base, NatRange, Translation, save_ports};
 
 /// What the source becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,4 +57,10 @@ impl Extension for Masquerade {
     }
 }
 
-impl Acting for Masquerade {}
+impl Acting for Masquerade {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        context
+            .translate(Translation::Masquerade(&self.to))
+            .map_or(Action::NotEvaluated, Action::Verdict)
+    }
+}

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stateward_wire::Family;
 
-use crate::address::Shown;
+use crate::address::{Network, Shown};
 use crate::matches::multiport::protocol_has_ports;
 use crate::option::{Given, Refusal};
 use crate::save::Save;
@@ -22,6 +22,21 @@ pub struct NatRange {
     pub base: Option<u16>,
     /// How a port is chosen.
     pub choice: Choice,
+}
+
+/// What a rule makes of a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Translation<'a> {
+    /// SNAT: the source becomes one of these.
+    Source(&'a NatRange),
+    /// DNAT: the destination does.
+    Destination(&'a NatRange),
+    /// MASQUERADE: the source becomes the address of the interface it leaves by.
+    Masquerade(&'a NatRange),
+    /// REDIRECT: the destination becomes this host.
+    Redirect(&'a NatRange),
+    /// NETMAP: the end that the hook is about becomes the same host of this network.
+    Netmap(&'a Network),
 }
 
 /// `--random`, `--random-fully`, `--persistent`.

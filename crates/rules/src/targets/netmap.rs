@@ -3,11 +3,13 @@
 use stateward_wire::Family;
 
 use crate::address::{self, Network, Shown};
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension};
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
+use crate::targets::nat::Translation;
 
 /// `--to ADDRESS[/MASK]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,4 +53,10 @@ impl Extension for Netmap {
     }
 }
 
-impl Acting for Netmap {}
+impl Acting for Netmap {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        context
+            .translate(Translation::Netmap(&self.to))
+            .map_or(Action::NotEvaluated, Action::Verdict)
+    }
+}

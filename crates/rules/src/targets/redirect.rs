@@ -2,12 +2,13 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension};
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
-use crate::targets::nat::{Base, NatRange, save_ports};
+use crate::targets::nat::{Base, NatRange, Translation, save_ports};
 
 /// What the destination becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,4 +56,10 @@ impl Extension for Redirect {
     }
 }
 
-impl Acting for Redirect {}
+impl Acting for Redirect {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        context
+            .translate(Translation::Redirect(&self.to))
+            .map_or(Action::NotEvaluated, Action::Verdict)
+    }
+}

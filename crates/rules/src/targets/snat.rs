@@ -2,12 +2,13 @@
 
 use stateward_wire::Family;
 
-use crate::evaluate::Acting;
+use crate::context::Context;
+use crate::evaluate::{Acting, Action};
 use crate::extension::{BOTH, Demands, Extension};
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::ruleset::{Hook, TableName};
 use crate::save::Save;
-use crate::targets::nat::{Base, NatRange};
+use crate::targets::nat::{Base, NatRange, Translation};
 
 /// What the source becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,4 +58,10 @@ impl Extension for Snat {
     }
 }
 
-impl Acting for Snat {}
+impl Acting for Snat {
+    fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
+        context
+            .translate(Translation::Source(&self.to))
+            .map_or(Action::NotEvaluated, Action::Verdict)
+    }
+}

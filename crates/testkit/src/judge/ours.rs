@@ -226,7 +226,7 @@ fn end(outcome: &Outcome, leaves: bool) -> End {
         Verdict::Drop(At::Conntrack) => End::Tracker,
         Verdict::Drop(At::Routing) => End::Routing,
         Verdict::Drop(At::Confirm | At::Helper) => End::Confirm,
-        Verdict::Drop(At::Rule) | Verdict::Reject | Verdict::Queue(_) => End::Rule,
+        Verdict::Drop(At::Rule | At::Nat) | Verdict::Reject | Verdict::Queue(_) => End::Rule,
         Verdict::Input => End::Delivered,
         // It cannot be cut as its next link asks for.
         Verdict::Forward(Some(_)) | Verdict::Output(Some(_)) if !leaves => End::Confirm,

@@ -1,0 +1,174 @@
+//! What NAT asks of the tracker: whether a tuple is taken, what a source has been mapped to, how a
+//! connection is bound.
+//!
+//! NAT's own part is small here: a binding is in the tuples and the status of a connection. Kernel
+//! counterparts: `nf_conntrack_tuple_taken`, `find_appropriate_src`, `nf_nat_used_tuple_harder`,
+//! `nf_nat_oif_changed`.
+
+use stateward_wire::protocol;
+
+use super::{Flow, Tracker};
+use crate::entry::{Entry, Flags};
+use crate::status::{Direction, PerDir, Status};
+use crate::table::Unconfirmed;
+use crate::tcp::{self, TcpState, TcpTrack};
+use crate::tuple::Tuple;
+
+const DIRECTIONS: [Direction; 2] = [Direction::Original, Direction::Reply];
+
+/// What a connection must not be if its tuple is to be given to another.
+const KEPT: Status = Status(Status::FIXED_TIMEOUT.0 | Status::DYING.0);
+
+impl Tracker {
+    /// The status of a packet's connection, also of the one that the packet has just ended.
+    #[inline]
+    pub fn status(&self, flow: &Flow) -> Status {
+        match flow {
+            Flow::None => Status::default(),
+            Flow::Confirmed(id) => match self.table.live(*id) {
+                Some(entry) => entry.status,
+                None => self.last_of(*id).map_or(Status::default(), |last| last.seen.status),
+            },
+            Flow::Unconfirmed(conn) => conn.status(),
+        }
+    }
+
+    /// Both tuples of a packet's connection, also of the one that the packet has just ended.
+    #[inline]
+    pub fn tuples(&self, flow: &Flow) -> Option<PerDir<Tuple>> {
+        let [original, reply] = match flow {
+            Flow::None => return None,
+            Flow::Unconfirmed(conn) => DIRECTIONS.map(|way| Some(conn.tuple(way))),
+            Flow::Confirmed(id) => match self.table.slot_of(*id) {
+                Some(slot) => DIRECTIONS.map(|way| self.table.tuple(slot, way)),
+                None => {
+                    let seen = self.last_of(*id)?.seen;
+                    [Some(seen.original), Some(seen.reply)]
+                }
+            },
+        };
+        Some(PerDir([original?, reply?]))
+    }
+
+    /// Whether a connection in the table has `reply` in either direction, other than another one of
+    /// the same packets. It is counted as found.
+    pub fn is_taken(&mut self, reply: &Tuple, conn: &Unconfirmed) -> bool {
+        let taken = self.holder(reply, conn).is_some_and(|(slot, _)| {
+            let its = self.table.tuple(slot, Direction::Original);
+            its != Some(conn.tuple(Direction::Original))
+        });
+        self.statistics.found += u64::from(taken);
+        taken
+    }
+
+    /// As [`Tracker::is_taken`], where only a closed connection stands in the way of a SYN: it ends,
+    /// if the SYN's numbers are beyond its own, so that nobody takes the packets of the one for
+    /// those of the other. Nothing is counted, as in the kernel.
+    pub fn is_taken_for_good(&mut self, reply: &Tuple, conn: &Unconfirmed) -> bool {
+        if conn.entry.original.protocol != protocol::TCP
+            || TcpTrack::of(&conn.entry.l4).state() != TcpState::SynSent
+        {
+            return self.is_taken(reply, conn);
+        }
+        let Some((slot, direction)) = self.holder(reply, conn) else { return false };
+        let gives_way = direction == Direction::Reply
+            && self.table.entry(slot).is_some_and(|old| gives_way(old, &conn.entry));
+        if gives_way {
+            self.unlink(slot, self.now);
+        }
+        !gives_way
+    }
+
+    /// The connection that has the tuple, which is of the reply's zone.
+    fn holder(&self, reply: &Tuple, conn: &Unconfirmed) -> Option<(u32, Direction)> {
+        let zone = conn.entry.original.zone;
+        if reply.key.zone == zone {
+            return self.table.find(reply);
+        }
+        let mut elsewhere = *reply;
+        elsewhere.key.zone = zone;
+        let found = |tuple, direction| self.table.find_one(tuple, direction);
+        found(reply, Direction::Reply).or_else(|| found(&elsewhere, Direction::Original))
+    }
+
+    /// The answers of connections of the tuple's source that NAT has bound, the latest first, and
+    /// not more than a fixed number of them.
+    pub fn of_source(&self, tuple: &Tuple) -> impl Iterator<Item = Tuple> + '_ {
+        self.table.of_source(tuple)
+    }
+
+    /// The interface by which a connection that is masqueraded leaves, as
+    /// [`Unconfirmed::set_masquerade`] was told.
+    #[inline]
+    pub fn masquerade(&self, flow: &Flow) -> Option<u16> {
+        match flow {
+            Flow::Confirmed(id) => self.table.live(*id)?.flags.masquerade(),
+            Flow::Unconfirmed(conn) => conn.entry.flags.masquerade(),
+            Flow::None => None,
+        }
+    }
+
+    /// Ends a packet's connection; the packet counts once more, as in the kernel.
+    pub fn end(&mut self, flow: &Flow, direction: Direction, bytes: usize) {
+        if let Flow::Confirmed(id) = flow
+            && let Some(slot) = self.table.slot_of(*id)
+        {
+            self.account(slot, direction, bytes);
+            self.unlink(slot, self.now);
+        }
+    }
+}
+
+/// Whether a closed connection may end for the sake of a SYN that would have its tuple.
+fn gives_way(old: &Entry, new: &Entry) -> bool {
+    old.original.protocol == protocol::TCP
+        && old.status.0 & KEPT.0 == 0
+        && old.status.has(Status::SRC_NAT)
+        && tcp::is_over_and_behind(TcpTrack::of(&old.l4), TcpTrack::of(&new.l4))
+}
+
+impl Unconfirmed {
+    /// Remembers the interface by which the connection leaves under an address of it.
+    pub fn set_masquerade(&mut self, interface: u16) {
+        self.entry.flags.set_masquerade(interface);
+    }
+}
+
+impl Flags {
+    /// Where the interface of a masqueraded connection stands, counted from 1. There is no room
+    /// for more than 1,023 interfaces: of those that do not fit nothing is remembered.
+    const INTERFACE: u32 = 6;
+    const INTERFACES: u16 = (1 << (u16::BITS - Self::INTERFACE)) - 1;
+
+    pub(crate) fn set_masquerade(&mut self, interface: u16) {
+        let number = if interface < Self::INTERFACES { interface + 1 } else { 0 };
+        self.0 = self.0 & ((1 << Self::INTERFACE) - 1) | number << Self::INTERFACE;
+    }
+
+    #[inline]
+    pub(crate) const fn masquerade(self) -> Option<u16> {
+        (self.0 >> Self::INTERFACE).checked_sub(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_fits_beside_the_flags() {
+        let mut flags = Flags(0);
+        let others = [Flags::ACCOUNTING, Flags::TWO_KEYS, Flags::LABELS];
+        others.iter().for_each(|flag| flags.set(*flag));
+        let before = flags;
+        assert_eq!(flags.masquerade(), None);
+        for interface in [0, 1, 7, 1022] {
+            flags.set_masquerade(interface);
+            assert_eq!(flags.masquerade(), Some(interface));
+            assert!(others.iter().all(|flag| flags.has(*flag)));
+            assert!(!flags.has(Flags::EVENTS));
+        }
+        flags.set_masquerade(1023);
+        assert_eq!((flags, flags.masquerade()), (before, None));
+    }
+}

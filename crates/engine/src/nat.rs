@@ -1,0 +1,276 @@
+//! NAT on the walk: asks for a binding, once for each end of a connection, and translates packets.
+//!
+//! In PREROUTING and OUTPUT destinations are translated, in INPUT and POSTROUTING sources, if the
+//! packet's family has a nat table; without one not even the packets of connections that are bound
+//! already. The first packets of a connection, those that are NEW or RELATED, ask the table as long
+//! as the end is not bound; what no rule binds is bound to itself. All packets of a connection are
+//! then rewritten by its tuples. Packets without a connection pass by. Kernel counterpart:
+//! `nf_nat_inet_fn` and those that call it.
+
+use core::fmt;
+
+use stateward_conntrack::{CtState, Direction, Flow, Status, Tracked, Tracker, Unfinished};
+use stateward_nat::rewrite::{self, Refusal, Related};
+use stateward_nat::{How, Manip, bind_to_itself};
+use stateward_rules::{Hook, TableName};
+use stateward_wire::checksum::{Verification, verify_transport};
+use stateward_wire::edit::Field;
+use stateward_wire::{Family, Packet, protocol};
+
+use crate::account::{self, Station};
+use crate::engine::{At, Engine, Why};
+use crate::route::Routing;
+use crate::walk::{Ended, Frame, Walker};
+
+/// Why NAT dropped a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NatDrop {
+    /// MASQUERADE and REDIRECT: the interface has no address.
+    NoAddress,
+    /// A connection that is masqueraded leaves by another interface than it did.
+    InterfaceChanged,
+    /// No port was free.
+    NoFreePort {
+        /// How many were asked for.
+        asked: u32,
+    },
+    /// The only port that the rule gives is another connection's.
+    PortTaken,
+    /// It cannot be translated.
+    Refused(Refusal),
+}
+
+impl NatDrop {
+    /// The stable word of the reason.
+    pub fn code(&self) -> &'static str {
+        match self {
+            NatDrop::NoAddress => "nat_no_address",
+            NatDrop::InterfaceChanged => "nat_interface_changed",
+            NatDrop::NoFreePort { .. } => "nat_no_free_port",
+            NatDrop::PortTaken => "nat_port_taken",
+            NatDrop::Refused(why) => why.code(),
+        }
+    }
+}
+
+impl fmt::Display for NatDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NatDrop::NoAddress => f.write_str("nat: the interface has no address"),
+            NatDrop::InterfaceChanged => {
+                f.write_str("nat: the masqueraded connection would leave by another interface")
+            }
+            NatDrop::NoFreePort { asked } => {
+                write!(f, "nat: no free port: {asked} were tried, and others have them all")
+            }
+            NatDrop::PortTaken => {
+                f.write_str("nat: no free port: another connection has the only one there is")
+            }
+            NatDrop::Refused(why) => write!(f, "nat: {why}"),
+        }
+    }
+}
+
+/// Which end a hook translates.
+pub(crate) const fn manip(hook: Hook) -> Manip {
+    match hook {
+        Hook::Prerouting | Hook::Output => Manip::Destination,
+        Hook::Input | Hook::Forward | Hook::Postrouting => Manip::Source,
+    }
+}
+
+/// The bit of an end that is bound.
+const fn done(manip: Manip) -> Status {
+    match manip {
+        Manip::Source => Status::SRC_NAT_DONE,
+        Manip::Destination => Status::DST_NAT_DONE,
+    }
+}
+
+/// The bit of a connection whose packets of a direction are translated at an end: where the one
+/// side's source is changed, the other's destination is.
+const fn changes(manip: Manip, direction: Direction) -> Status {
+    match (manip, direction) {
+        (Manip::Source, Direction::Original) | (Manip::Destination, Direction::Reply) => {
+            Status::SRC_NAT
+        }
+        (Manip::Destination, Direction::Original) | (Manip::Source, Direction::Reply) => {
+            Status::DST_NAT
+        }
+    }
+}
+
+impl Engine {
+    /// The turn of NAT in a hook.
+    pub(crate) fn nat(
+        &mut self,
+        hook: Hook,
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Result<(), Ended> {
+        let Some(Tracked { state, direction: Some(direction), flow, .. }) = &walker.tracked else {
+            return Ok(());
+        };
+        let (direction, manip) = (*direction, manip(hook));
+        let mut status = self.tracker.status(flow);
+        if matches!(state, CtState::New | CtState::Related) {
+            if *state == CtState::Related && is_own_icmp(frame) {
+                return self.translate_error((hook, direction), walker, frame);
+            }
+            if !status.has(done(manip)) {
+                self.choose(hook, walker, frame)?;
+                let flow = walker.tracked.as_ref().map(|tracked| &tracked.flow);
+                status = flow.map_or(status, |flow| self.tracker.status(flow));
+            }
+        }
+        if hook == Hook::Postrouting && direction == Direction::Original {
+            self.check_interface(walker, frame)?;
+        }
+        if status.has(changes(manip, direction)) {
+            self.rewrite((hook, direction), walker, frame)?;
+        }
+        Ok(())
+    }
+
+    /// Asks the table, and binds what it has not bound to itself.
+    #[inline(never)]
+    fn choose(
+        &mut self,
+        hook: Hook,
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Result<(), Ended> {
+        self.ask_rules((hook, TableName::Nat), walker, frame)?;
+        let manip = manip(hook);
+        let Some(Tracked { flow: Flow::Unconfirmed(conn), .. }) = &mut walker.tracked else {
+            return Ok(());
+        };
+        if conn.status().has(done(manip)) {
+            return Ok(());
+        }
+        let bound = bind_to_itself(&mut self.tracker, conn, manip, &mut self.chance);
+        if let Some(binding) = bound {
+            walker.starved = starved(binding.how).or(walker.starved);
+            self.notes.account.note(|| Station::Bound(binding));
+        }
+        Ok(())
+    }
+
+    /// A connection that is masqueraded ends where its packets begin to leave by another interface:
+    /// they would have the wrong address.
+    #[inline(always)]
+    fn check_interface(&mut self, walker: &mut Walker<'_>, frame: &Frame<'_>) -> Result<(), Ended> {
+        let Some(tracked) = &walker.tracked else { return Ok(()) };
+        let Some(interface) = self.tracker.masquerade(&tracked.flow) else { return Ok(()) };
+        if walker.egress.is_none_or(|egress| egress.0 == interface) {
+            return Ok(());
+        }
+        self.tracker.end(&tracked.flow, Direction::Original, frame.layout.length());
+        Err(walker.drop(At::Nat, Why::Nat(NatDrop::InterfaceChanged)))
+    }
+
+    /// Makes one end of the packet what its connection's tuples say.
+    fn rewrite(
+        &mut self,
+        (hook, direction): (Hook, Direction),
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Result<(), Ended> {
+        let Some(tracked) = &walker.tracked else { return Ok(()) };
+        let tuples = self.tracker.tuples(&tracked.flow);
+        let Some(target) = tuples.and_then(|tuples| rewrite::target(&tuples, direction)) else {
+            return Ok(());
+        };
+        let field = checksum_field(&self.tracker, &frame.packet()?);
+        rewrite::rewrite(frame.bytes, frame.layout, field, manip(hook).end(), &target)
+            .map_err(|why| walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why))))?;
+        walker.gathered = walker.gathered.max(written(frame));
+        match hook {
+            Hook::Output => self.route_again(walker, frame),
+            _ => Ok(()),
+        }
+    }
+
+    /// An ICMP error about a connection is translated outside and inside, and asks no rule.
+    #[inline(never)]
+    fn translate_error(
+        &mut self,
+        (hook, direction): (Hook, Direction),
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Result<(), Ended> {
+        let Some(tracked) = &walker.tracked else { return Ok(()) };
+        let status = self.tracker.status(&tracked.flow);
+        let Some(tuples) = self.tracker.tuples(&tracked.flow) else { return Ok(()) };
+        let packet = frame.packet()?;
+        let (field, before) = (checksum_field(&self.tracker, &packet), packet.destination());
+        let related = Related { tuples: &tuples, status, direction };
+        rewrite::icmp_error(frame.bytes, frame.layout, field, manip(hook), related)
+            .map_err(|why| walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why))))?;
+        walker.gathered = walker.gathered.max(written(frame));
+        if hook == Hook::Output && frame.packet()?.destination() != before {
+            return self.route_again(walker, frame);
+        }
+        Ok(())
+    }
+
+    /// Where a packet of this host goes, now that its destination has changed.
+    #[inline(never)]
+    fn route_again(&mut self, walker: &mut Walker<'_>, frame: &Frame<'_>) -> Result<(), Ended> {
+        let to = frame.packet()?.destination();
+        let own = self.network.is_local(to);
+        let egress = if own { None } else { self.network.route(to) };
+        if egress.is_none() && !own && self.network.routing() != Routing::Off {
+            return Err(walker.drop(At::Routing, Why::Routing(self.network.refusal(to))));
+        }
+        (walker.egress, walker.comes_back) = (egress, own);
+        self.notes.account.note(|| {
+            let out = account::Way::Output(egress);
+            Station::Routed(if own { account::Way::Loopback } else { out })
+        });
+        Ok(())
+    }
+}
+
+/// What is to be said if the connection cannot enter the table for its binding.
+pub(crate) fn starved(how: How) -> Option<NatDrop> {
+    match how {
+        How::Exhausted { asked } => Some(NatDrop::NoFreePort { asked }),
+        How::OnlyPort => Some(NatDrop::PortTaken),
+        How::Kept | How::Mapped | How::Addressed | How::Searched { .. } | How::Unchangeable => None,
+    }
+}
+
+/// Whether it is the family's own ICMP.
+fn is_own_icmp(frame: &Frame<'_>) -> bool {
+    let icmp = match frame.layout.family() {
+        Family::V4 => protocol::ICMP,
+        Family::V6 => protocol::ICMPV6,
+    };
+    frame.layout.upper().is_some_and(|upper| upper.protocol == icmp)
+}
+
+/// Bytes from the packet's beginning that a translation writes to.
+fn written(frame: &Frame<'_>) -> usize {
+    let Some(upper) = frame.layout.upper() else { return 0 };
+    let there = frame.layout.length().saturating_sub(upper.offset);
+    let (whole, least) = match upper.protocol {
+        protocol::TCP => (20, 8),
+        protocol::SCTP => (12, 8),
+        _ => (8, 8),
+    };
+    upper.offset + if there >= whole { whole } else { least.min(there) }
+}
+
+/// What the transport's checksum field holds: of a captured packet it may have been left to the
+/// sender's network card.
+pub(crate) fn checksum_field(tracker: &Tracker, packet: &Packet<'_>) -> Field {
+    if tracker.unfinished() == Unfinished::Bad {
+        return Field::Finished;
+    }
+    let protocol = packet.upper().map_or(0, |upper| upper.protocol);
+    match verify_transport(packet, protocol) {
+        Verification::Unfinished => Field::Unfinished,
+        _ => Field::Finished,
+    }
+}
