@@ -4,7 +4,7 @@
 //! gives back what the helper wants to remember. Kernel counterpart: `struct nf_conn_help`.
 
 use super::{Flow, Tracker};
-use crate::status::{PerDir, Status};
+use crate::status::PerDir;
 
 /// What a helper keeps of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,18 +17,6 @@ pub struct HelperMemory {
 }
 
 impl Tracker {
-    /// The status of a packet's connection; none if it has none.
-    #[inline]
-    pub fn status(&self, flow: &Flow) -> Status {
-        match flow {
-            Flow::None => Status::default(),
-            Flow::Confirmed(id) => {
-                self.table.live(*id).map(|entry| entry.status).unwrap_or_default()
-            }
-            Flow::Unconfirmed(conn) => conn.entry.status,
-        }
-    }
-
     /// The helper of a packet's connection, and what that has kept.
     pub fn helper(&self, flow: &Flow) -> Option<(&'static str, HelperMemory)> {
         let extra = match flow {
