@@ -207,7 +207,7 @@ impl Engine {
         let related = Related { tuples: &tuples, status, direction };
         rewrite::icmp_error(frame.bytes, frame.layout, field, manip(hook), related)
             .map_err(|why| walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why))))?;
-        walker.gathered = walker.gathered.max(written(frame));
+        walker.gathered = walker.gathered.max(written(frame)).max(looked_into(frame));
         if hook == Hook::Output && frame.packet()?.destination() != before {
             return self.route_again(walker, frame);
         }
@@ -223,6 +223,7 @@ impl Engine {
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
             return Err(walker.drop(At::Routing, Why::Routing(self.network.refusal(to))));
         }
+        walker.planned = Some((walker.egress, walker.comes_back));
         (walker.egress, walker.comes_back) = (egress, own);
         self.notes.account.note(|| {
             let out = account::Way::Output(egress);
@@ -260,6 +261,17 @@ fn written(frame: &Frame<'_>) -> usize {
         _ => (8, 8),
     };
     upper.offset + if there >= whole { whole } else { least.min(there) }
+}
+
+/// Bytes of an ICMP error that NAT wants in one piece, whether it translates it or not: down to the
+/// quoted packet's header, without options.
+fn looked_into(frame: &Frame<'_>) -> usize {
+    const ICMP: usize = 8;
+    let quoted = match frame.layout.family() {
+        Family::V4 => 20,
+        Family::V6 => 40,
+    };
+    frame.layout.upper().map_or(0, |upper| upper.offset + ICMP + quoted)
 }
 
 /// What the transport's checksum field holds: of a captured packet it may have been left to the

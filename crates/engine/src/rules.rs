@@ -32,7 +32,7 @@ use crate::account::{Account, Deed, Keep, Station};
 use crate::engine::{At, Engine, Port, Verdict, Why};
 use crate::link::LinkHeader;
 use crate::nat::{NatDrop, checksum_field};
-use crate::route::Network;
+use crate::route::{InterfaceId, Network};
 use crate::walk::{Ended, Frame, Walker};
 
 /// The rules of both families.
@@ -311,6 +311,13 @@ const LOOPBACK_V6: [u8; 14] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x86, 0xdd];
 const LOOPBACK_MTU: u32 = 65_536;
 
 impl Around<'_, '_, '_> {
+    /// Where the packet would leave as this hook sees it, and whether it would come back: OUTPUT does
+    /// not learn that NAT has sent it elsewhere.
+    fn way_out(&self) -> (Option<InterfaceId>, bool) {
+        let now = (self.walker.egress, self.walker.comes_back);
+        self.walker.planned.filter(|_| self.hook == Hook::Output).unwrap_or(now)
+    }
+
     /// Gives the connection what matches have given it.
     fn label(&mut self) {
         let labels = self.labelled.get();
@@ -390,10 +397,11 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn output(&self) -> &str {
-        match (self.walker.egress, self.hook) {
+        let (egress, comes_back) = self.way_out();
+        match (egress, self.hook) {
             (_, Hook::Prerouting | Hook::Input) => "",
             (Some(id), _) => self.network.interface(id).map_or("", |interface| &interface.name),
-            (None, _) if self.walker.comes_back => LOOPBACK,
+            (None, _) if comes_back => LOOPBACK,
             (None, _) => "",
         }
     }
@@ -538,7 +546,7 @@ impl Context for Around<'_, '_, '_> {
             Port::Interface(id) => Some(id),
             Port::Local => None,
         };
-        [ingress, self.walker.egress].map(|id| {
+        [ingress, self.way_out().0].map(|id| {
             let interface = id.and_then(|id| self.network.interface(id));
             interface.map_or(0, |interface| interface.group)
         })

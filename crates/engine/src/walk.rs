@@ -97,6 +97,9 @@ pub(crate) struct Walker<'a> {
     pub(crate) egress: Option<InterfaceId>,
     /// This host sends it to itself.
     pub(crate) comes_back: bool,
+    /// Where it would have left, and whether to this host itself, before NAT sent it elsewhere: the
+    /// rest of OUTPUT goes on to see that.
+    pub(crate) planned: Option<(Option<InterfaceId>, bool)>,
     /// The mark that rules give it.
     pub(crate) mark: u32,
     /// Its IPv4 header has options that were changed, and still the checksum of before.
@@ -128,6 +131,7 @@ impl Walker<'_> {
             incomplete: false,
             egress: None,
             comes_back: false,
+            planned: None,
             mark: 0,
             unsummed: false,
             gathered: 0,

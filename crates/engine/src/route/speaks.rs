@@ -32,6 +32,9 @@ impl Network {
     }
 
     fn speaks_v6(&self, out: Option<InterfaceId>, to: Ipv6Addr) -> Option<Ipv6Addr> {
+        if to.is_loopback() {
+            return Some(to);
+        }
         let wanted = scope(to);
         let weight = |on_link: bool, net: &Ipv6Net| {
             let own = net.addr();
@@ -61,8 +64,8 @@ impl Network {
         match to {
             IpAddr::V4(_) => primaries(interface).next().map(|net| net.addr().into()),
             IpAddr::V6(to) => {
-                let near = to.is_unicast_link_local();
-                let serves = |own: &Ipv6Addr| !near || own.is_unicast_link_local();
+                let near = reach(to);
+                let serves = |own: &Ipv6Addr| near == 0 || reach(*own) & near != 0;
                 let own = by_scope(interface).into_iter().map(|net| net.addr());
                 own.filter(|own| own.to_ipv4_mapped().is_none()).find(serves).map(IpAddr::V6)
             }
@@ -110,6 +113,24 @@ fn scope(address: Ipv6Addr) -> i32 {
         _ if address.is_unicast_link_local() || address.is_loopback() => LINK_LOCAL,
         [0xfe, 0xc0..=0xff, ..] => SITE_LOCAL,
         _ => GLOBAL,
+    }
+}
+
+/// Of what reaches less than globally one bit for how far (kernel `ipv6_addr_scope`).
+fn reach(address: Ipv6Addr) -> u8 {
+    match (address.octets(), address.segments()) {
+        ([0xff, flags, ..], _) => match flags & 0xf {
+            1 => 1,
+            2 => 2,
+            5 => 4,
+            _ => 0,
+        },
+        (_, [0, 0, 0, 0, 0, 0, 0, 1]) => 1,
+        (_, [0xfe80..=0xfebf, ..]) => 2,
+        (_, [0xfec0..=0xfeff, ..]) => 4,
+        // An IPv4 address in an IPv6 one; the unspecified address reaches nowhere.
+        (_, [0, 0, 0, 0, 0, 0, high, low]) if (high, low) != (0, 0) => 8,
+        _ => 0,
     }
 }
 
