@@ -80,7 +80,6 @@ impl Views {
 
     /// Learns what became of an adapted packet: where it arrived, and how it looked there.
     pub fn note(&mut self, said: &[u8], arrived: Option<(Port, &[u8])>) {
-        let ends = |bytes: &[u8]| Layout::of(bytes).and_then(|layout| layout.ends(bytes));
         let (Some(said), Some((port, arrived))) = (ends(said), arrived) else { return };
         let Some(arrived) = ends(arrived) else { return };
         self.pieces.insert((said.protocol, said.source, said.destination), said);
@@ -133,6 +132,11 @@ impl Views {
         });
         Some((if is_ends_own { *port } else { from }, bytes))
     }
+}
+
+/// The ends of a packet, if it shows them and is not an error.
+pub fn ends(bytes: &[u8]) -> Option<Ends> {
+    Layout::of(bytes).and_then(|layout| layout.ends(bytes))
 }
 
 /// A neighbour of a station to whom nobody has spoken.

@@ -32,7 +32,7 @@ pub use world::Port;
 
 use stateward_wire::Family;
 
-use crate::adapt::Manner;
+use crate::adapt::{self, Manner};
 use crate::build::Packet;
 use crate::ruleset;
 
@@ -259,12 +259,29 @@ impl Dialogue {
     fn leave_out_what_rules_cannot_have(&mut self) {
         let Some(rules) = &self.settings.rules else { return };
         self.steps.retain(|step| !comes_from_all(&step.bytes));
+        // Which identifier a destination's binding has chosen can be seen in echoes alone.
+        let draws = |text: &String| {
+            let mut lines = text.lines().filter(|line| line.ends_with("--random"));
+            lines.any(|line| line.contains("-j DNAT") || line.contains("-j REDIRECT"))
+        };
+        if rules.iter().any(draws) {
+            self.steps.retain(|step| !asks_other_than_echo(&step.bytes));
+        }
         if rules.iter().any(|text| text.contains("*nat\n")) {
-            let keep = |(name, _): &(String, u64)| name != "checksum";
+            // Nor who gives way where the table is full: two connections that differ only in what
+            // they are translated to may have the same packets in opposite directions, and those
+            // are neighbours here, not in the kernel.
+            let keep = |(name, _): &(String, u64)| !["checksum", "max"].contains(&name.as_str());
             self.settings.sysctls.retain(keep);
             self.steps.iter_mut().for_each(|step| step.changes.retain(keep));
         }
     }
+}
+
+/// A question of ICMP or ICMPv6 that is no echo, or its answer.
+fn asks_other_than_echo(bytes: &[u8]) -> bool {
+    let ends = adapt::ends(bytes).filter(|ends| matches!(ends.protocol, 1 | 58));
+    ends.is_some_and(|ends| !matches!(ends.keys[1], 8 | 128))
 }
 
 /// From the address that is all of an IPv4 link.

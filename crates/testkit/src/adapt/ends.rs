@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use crate::build::internet_checksum;
 use crate::dialogue;
 
 pub(super) const ICMP: u8 = 1;
@@ -160,7 +161,8 @@ impl Layout {
         (is_error && self.offset == 0).then_some(self.transport + 8)
     }
 
-    /// Whether a socket would send the packet as it is: short, of its true length, without options.
+    /// Whether a socket would send the packet as it is: short, of its true length and sum, without
+    /// options.
     pub(super) fn is_plain(&self, bytes: &[u8]) -> bool {
         let Some((_, destination)) = self.addresses(bytes) else { return false };
         let length = match self.is_v6 {
@@ -168,7 +170,11 @@ impl Layout {
             false => word(bytes, 2).map(usize::from),
         };
         let header = if self.is_v6 { V6_HEADER } else { V4_HEADER };
-        !self.is_piece
+        // A socket sums the header up itself.
+        let sum = bytes.get(..header).map(internet_checksum);
+        let is_summed = self.is_v6 || sum == Some(0);
+        is_summed
+            && !self.is_piece
             && self.transport == header
             && length == Some(bytes.len())
             && dialogue::is_sent_by_socket(bytes.len(), destination)

@@ -19,6 +19,7 @@ use super::heard::{
     without_order,
 };
 use super::rules;
+use super::theirs::Moment;
 use crate::dialogue::{Dialogue, Port, Settings, Step};
 
 const LAN: InterfaceId = InterfaceId(0);
@@ -26,10 +27,10 @@ const WAN: InterfaceId = InterfaceId(1);
 /// `nf_conntrack_log_invalid`: the invalid packets of every protocol.
 const ALL_PROTOCOLS: u8 = 255;
 
-/// What the engine with this secret does with a dialogue, its packets coming at these instants.
+/// What the engine with this secret does with a dialogue, its packets coming at these moments.
 pub(super) fn heard(
     dialogue: &Dialogue,
-    instants: &[u64],
+    moments: &[Moment],
     secret: u64,
     coverage: &mut Coverage,
 ) -> Heard {
@@ -40,8 +41,8 @@ pub(super) fn heard(
         coverage,
     };
     side.known.settings(side.engine.tracker().sysctls());
-    let steps = dialogue.steps.iter().zip(instants);
-    let packets = steps.map(|(step, now)| side.fate(step, Instant(*now))).collect();
+    let steps = dialogue.steps.iter().zip(moments);
+    let packets = steps.map(|(step, moment)| side.fate(step, moment)).collect();
     let tracker = side.engine.tracker();
     let mut table: Vec<Told> = tracker.dump().map(|record| told(&record, "")).collect();
     table.sort();
@@ -72,7 +73,8 @@ struct Side<'a> {
 }
 
 impl Side<'_> {
-    fn fate(&mut self, step: &Step, now: Instant) -> Fate {
+    fn fate(&mut self, step: &Step, moment: &Moment) -> Fate {
+        let now = Instant(moment.now);
         let engine = &mut self.engine;
         let port = match step.from {
             Port::Lan => stateward_engine::Port::Interface(LAN),
@@ -95,6 +97,7 @@ impl Side<'_> {
         let expired = ended.iter().filter_map(|event| event_told(event, numbers)).collect();
         let cell = Cell::of(&step.bytes, &self.known, engine.tracker());
         let mut bytes = step.bytes.clone();
+        engine.set_nat_wish(moment.wish);
         let outcome =
             engine.process(&mut Arrival { port, bytes: &mut bytes, now, link: None }, From::Wire);
         let tracker = engine.tracker();
@@ -410,7 +413,7 @@ fn columns(tracker: &Tracker) -> BTreeMap<&'static str, u64> {
         ("error", statistics.error),
         ("clash_resolve", statistics.clash_resolve),
         ("chaintoolong", statistics.chaintoolong),
-        ("found", 0),
+        ("found", statistics.found),
         ("insert", 0),
         ("search_restart", 0),
         ("expect_new", expected.new),

@@ -57,6 +57,23 @@ fn lines(text: &str) -> Vec<String> {
     tables.iter().flat_map(|table| table.lines()).map(str::to_owned).collect()
 }
 
+/// Whether a rule lets NAT look from a random port on for a free one, among so few that many are
+/// taken.
+pub(super) fn draws_from_few<'a>(texts: impl Iterator<Item = &'a String>) -> bool {
+    texts.flat_map(|text| text.lines()).any(|line| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let is_source = words.contains(&"SNAT") || words.contains(&"MASQUERADE");
+        let has_ports = words.windows(2).any(|pair| match pair {
+            ["--to-ports", _] => true,
+            ["--to-source" | "--to-destination", to] => {
+                to.contains("]:") || (to.contains(':') && to.contains('.')) || to.starts_with(':')
+            }
+            _ => false,
+        });
+        has_ports && (is_source || line.contains("--random"))
+    })
+}
+
 /// How many packets have met rules with each match and each target.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Used(BTreeMap<String, u64>);

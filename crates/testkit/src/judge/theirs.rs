@@ -2,13 +2,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use stateward_nat::Wish;
+use stateward_wire::protocol::{ICMP, ICMPV6};
+
 use super::heard::{
     End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, timeless_lines,
     without_order,
 };
 use super::ours::zone_words;
 use super::rules;
-use crate::adapt::Manner;
+use crate::adapt::{self, Ends, Manner};
 use crate::dialogue::{Dialogue, Settings};
 use crate::kernel;
 use crate::kernel::{
@@ -23,6 +26,11 @@ pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
         (format!("net.netfilter.nf_conntrack_{name}"), value.to_string())
     };
     let expires = dialogue.steps.iter().any(|step| step.pause != Duration::ZERO);
+    // What NAT chooses is told, or else to be looked up.
+    let untold = sysctls.iter().any(|(name, _)| name == "events")
+        || rules.iter().flatten().any(|text| text.contains("--ctevents"));
+    let answers = dialogue.steps.iter().any(|step| step.manner != Manner::AsIs);
+    let each_table = expires || (answers && untold);
     let mut steps = Vec::new();
     let mut when = Duration::ZERO;
     for step in &dialogue.steps {
@@ -53,7 +61,7 @@ pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
         steps,
         rules4: rules.as_ref().map(|[v4, _]| v4.clone()),
         rules6: rules.as_ref().map(|[_, v6]| v6.clone()),
-        look: Look { each_table: expires, trace: rules.is_some(), ..Look::default() },
+        look: Look { each_table, trace: rules.is_some(), ..Look::default() },
         ..Scenario::default()
     }
 }
@@ -95,11 +103,47 @@ struct Seen<'a> {
     given_up: Vec<Left>,
 }
 
-/// Nanoseconds since 1970 at which the kernel saw each packet of the dialogue.
-pub(super) fn instants(outcome: &Outcome, scenario: &Scenario) -> Vec<u64> {
+/// When a packet came, and what NAT chose for it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moment {
+    /// Nanoseconds since 1970.
+    pub(super) now: u64,
+    /// The ports, or the ICMP identifier, that its connection has got.
+    pub(super) wish: Wish,
+}
+
+/// When the kernel saw each packet of the dialogue.
+pub(super) fn moments(outcome: &Outcome, scenario: &Scenario) -> Vec<Moment> {
     let start = outcome.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     let packets = packets(outcome, scenario).into_iter();
-    packets.map(|packet| (start + packet.seen.begun).as_nanos() as u64).collect()
+    let moment = |packet: Seen<'_>| Moment {
+        now: (start + packet.seen.begun).as_nanos() as u64,
+        wish: wish(packet.seen, packet.bytes),
+    };
+    packets.map(moment).collect()
+}
+
+/// What NAT chose for a packet: what is told of the connection that it began (not all of which is
+/// written into packets), else the packet as it was where it was seen last.
+fn wish(seen: &Observation, bytes: &[u8]) -> Wish {
+    let told = seen.events.iter().find(|event| event.name() == "NEW").and_then(Event::connection);
+    let listed = || began_with(seen.table.as_deref()?, bytes);
+    if let Some(reply) = told.or_else(listed).and_then(|entry| entry.reply) {
+        let [source, destination] = match reply.key {
+            Key::Ports { source, destination } => [destination, source],
+            // What answers has one identifier: the second binding's, if both chose one.
+            Key::Icmp { id, .. } => [id, bound_before(seen).unwrap_or(id)],
+            Key::Keys { .. } | Key::None => return Wish::NONE,
+        };
+        return Wish { source: Some(source), destination: Some(destination) };
+    }
+    let last = seen.walks.first().and_then(|walk| walk.sightings.last());
+    let Some(ends) = last.and_then(|last| adapt::ends(&last.bytes)) else { return Wish::NONE };
+    let [source, destination] = match ends.protocol {
+        ICMP | ICMPV6 => [ends.keys[0], bound_before(seen).unwrap_or(ends.keys[0])],
+        _ => ends.keys,
+    };
+    Wish { source: Some(source), destination: Some(destination) }
 }
 
 fn packets<'a>(outcome: &'a Outcome, scenario: &'a Scenario) -> Vec<Seen<'a>> {
@@ -122,6 +166,36 @@ fn packets<'a>(outcome: &'a Outcome, scenario: &'a Scenario) -> Vec<Seen<'a>> {
         }
     }
     packets
+}
+
+/// The identifier of an echo when its destination had been bound.
+fn bound_before(seen: &Observation) -> Option<u16> {
+    const ECHO: u16 = 8;
+    const ECHO_V6: u16 = 128;
+    let mut sightings = seen.walks.first()?.sightings.iter();
+    let bound = sightings.find(|sighting| {
+        let hook = matches!(sighting.hook, Hook::Prerouting | Hook::Output);
+        hook && sighting.checkpoint == Checkpoint::Leave
+    })?;
+    let [id, question] = adapt::ends(&bound.bytes)?.keys;
+    matches!(question, ECHO | ECHO_V6).then_some(id)
+}
+
+/// The connection of a table that a packet belongs to in the original direction.
+fn began_with<'a>(table: &'a [Entry], bytes: &[u8]) -> Option<&'a Entry> {
+    let ends = adapt::ends(bytes)?;
+    table.iter().find(|entry| {
+        entry.original.is_some_and(|tuple| {
+            let keys = match tuple.key {
+                Key::Ports { source, destination } => [source, destination],
+                Key::Icmp { kind, id, .. } => [id, kind.into()],
+                Key::Keys { .. } | Key::None => [0; 2],
+            };
+            let Ends { protocol, source, destination, .. } = ends;
+            (tuple.protocol, tuple.source, tuple.destination, keys)
+                == (protocol, source, destination, ends.keys)
+        })
+    })
 }
 
 /// What the kernel did.

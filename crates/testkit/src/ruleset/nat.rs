@@ -64,7 +64,10 @@ fn side(place: &Place) -> Side {
     }
 }
 
-fn rule(random: &mut Random, chain: &str, place: Place, chains: &[&str]) -> String {
+fn rule(random: &mut Random, chain: &str, stands: Place, chains: &[&str]) -> String {
+    // What matches ask for must hold wherever a chain of the user's is led to from.
+    let hook = stands.hook.filter(|hook| *hook == chain);
+    let place = Place { hook, ..stands };
     let header::Header { mut protocol, mut text } = header::draw(random, &place);
     if random.chance(40) {
         let name =
@@ -93,7 +96,7 @@ fn rule(random: &mut Random, chain: &str, place: Place, chains: &[&str]) -> Stri
         1 => Some("-j RETURN".to_owned()),
         2 => Some("-j MARK --set-xmark 0x1/0x1".to_owned()),
         3..=5 if !chains.is_empty() => super::targets::chain(random, chains),
-        _ => draw(random, &place, TARGETS),
+        _ => draw(random, &Place { hook: stands.hook, ..place }, TARGETS),
     });
     words.retain(|word| !word.is_empty());
     words.join(" ")
