@@ -10,6 +10,7 @@
 
 mod capture;
 mod defrag;
+mod helpers;
 mod packet;
 mod rewrite;
 mod rules;
@@ -17,6 +18,7 @@ mod tracker;
 
 pub use capture::capture_read;
 pub use defrag::defrag;
+pub use helpers::helpers;
 pub use packet::packet_parse;
 pub use rewrite::nat_rewrite;
 pub use rules::rules;
@@ -89,6 +91,11 @@ mod tests {
     #[test]
     fn capture_read_stands_its_corpus() {
         replay("capture_read", super::capture_read);
+    }
+
+    #[test]
+    fn helpers_stands_its_corpus() {
+        replay("helpers", super::helpers);
     }
 
     #[test]

@@ -5,13 +5,15 @@
 //! a capture has cut is not read: a command that ends where the bytes end would be taken for one
 //! that goes on in the next packet. Kernel counterpart: `nf_confirm`.
 
+use core::net::Ipv4Addr;
+
 use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
 use stateward_conntrack::{CtState, Direction, Flow, PerDir, Status, Tracker};
 use stateward_helpers::{Help, Helper, Memory, Message, Surroundings};
 use stateward_wire::{Family, Packet};
 
 use crate::account::{Deed, Station};
-use crate::engine::{At, Engine, Why};
+use crate::engine::{At, Engine, Port, Why};
 use crate::walk::{Ended, Frame, Walker};
 
 /// The helpers that connections may have.
@@ -84,7 +86,13 @@ impl Engine {
         if tracked.state == CtState::Related && direction == Direction::Reply || packet.is_cut() {
             return Ok(());
         }
-        let reading = Reading { direction, state: tracked.state };
+        let broadcast = match (walker.port, walker.egress) {
+            (Port::Local, Some(egress)) => {
+                self.network.broadcast_mask(egress, packet.destination())
+            }
+            _ => None,
+        };
+        let reading = Reading { direction, state: tracked.state, broadcast };
         let Some(Found { help, memory }) = self.read(&packet, reading, &mut tracked.flow) else {
             return Ok(());
         };
@@ -113,6 +121,7 @@ impl Engine {
             state: of.state,
             tuples: PerDir([glimpse.original, glimpse.reply]),
             status: glimpse.status,
+            broadcast: of.broadcast,
         };
         let mut asking = Asking { tracker: &mut self.tracker, flow };
         let help = helper.help(&message, &mut memory, &mut asking);
@@ -125,6 +134,7 @@ impl Engine {
 struct Reading {
     direction: Direction,
     state: CtState,
+    broadcast: Option<Ipv4Addr>,
 }
 
 /// What a helper asks for.
@@ -138,7 +148,7 @@ impl Surroundings for Asking<'_> {
         self.tracker.expect(self.flow, announced.clone())
     }
 
-    fn unexpect(&mut self, id: ExpectId) {
-        self.tracker.unexpect(id);
+    fn refresh(&mut self, seconds: u32) {
+        self.tracker.refresh_connection(self.flow, seconds);
     }
 }

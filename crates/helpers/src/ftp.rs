@@ -134,10 +134,8 @@ impl Ftp {
         let Some(tuple) = Tuple::new(source, destination, protocol::TCP, l4, other.zone()) else {
             return Help::Pass;
         };
-        match around.expect(&announcement(self.name(), tuple, ExpectMask::ADDRESS, CLASS)) {
-            Ok(_) => Help::Pass,
-            Err(error) => Help::Drop(Doubt::Refused(error)),
-        }
+        let data = announcement(self.name(), tuple, ExpectMask::ADDRESS, CLASS);
+        Help::expecting(around, &data)
     }
 }
 

@@ -15,7 +15,7 @@
 //! ```
 //! use stateward_conntrack::expect::{ExpectClass, ExpectMask};
 //! use stateward_conntrack::{L4Key, Tuple};
-//! use stateward_helpers::{Doubt, Help, Helper, Memory, Message, Surroundings, announcement};
+//! use stateward_helpers::{Help, Helper, Memory, Message, Surroundings, announcement};
 //! use stateward_wire::protocol;
 //!
 //! /// Each datagram names in its first two bytes the port where the answer's bulk goes.
@@ -47,10 +47,7 @@
 //!             return Help::Pass;
 //!         };
 //!         let bulk = announcement(self.name(), tuple, ExpectMask::ADDRESS, class);
-//!         match around.expect(&bulk) {
-//!             Ok(_) => Help::Pass,
-//!             Err(error) => Help::Drop(Doubt::Refused(error)),
-//!         }
+//!         Help::expecting(around, &bulk)
 //!     }
 //! }
 //! ```
@@ -58,7 +55,7 @@
 #![forbid(unsafe_code)]
 
 use core::fmt;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 pub use stateward_conntrack::HelperMemory as Memory;
 use stateward_conntrack::expect::{
@@ -67,12 +64,22 @@ use stateward_conntrack::expect::{
 use stateward_conntrack::{CtState, Direction, PerDir, Status, Tuple};
 use stateward_wire::{Family, Packet, TcpHeader, UdpHeader, protocol};
 
+mod amanda;
 #[cfg(test)]
 mod fake;
 mod ftp;
+mod irc;
+mod netbios_ns;
+mod sane;
 mod text;
+mod tftp;
 
-pub use ftp::Ftp;
+pub use amanda::Amanda;
+pub use ftp::{Ftp, Trust};
+pub use irc::Irc;
+pub use netbios_ns::NetbiosNs;
+pub use sane::Sane;
+pub use tftp::Tftp;
 
 /// A packet of a connection that has a helper.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +96,8 @@ pub struct Message<'a> {
     pub tuples: PerDir<Tuple>,
     /// Its status: whether it is translated.
     pub status: Status,
+    /// This host sends it to all of a link: the mask of the link's addresses.
+    pub broadcast: Option<Ipv4Addr>,
 }
 
 impl<'a> Message<'a> {
@@ -122,8 +131,8 @@ pub trait Surroundings {
     /// When the tracker refuses it; the helper decides what becomes of the packet.
     fn expect(&mut self, announced: &Announcement) -> Result<ExpectId, ExpectError>;
 
-    /// Takes back what has been announced.
-    fn unexpect(&mut self, id: ExpectId);
+    /// Gives the connection so many seconds from now.
+    fn refresh(&mut self, seconds: u32);
 }
 
 /// What becomes of a packet that a helper has read.
@@ -135,6 +144,17 @@ pub enum Help {
     Doubt(Doubt),
     /// It is dropped.
     Drop(Doubt),
+}
+
+impl Help {
+    /// Announces a connection; if that is refused, the packet is dropped, for what it asks for
+    /// would come to nothing.
+    pub fn expecting(around: &mut dyn Surroundings, announced: &Announcement) -> Help {
+        match around.expect(announced) {
+            Ok(_) => Help::Pass,
+            Err(error) => Help::Drop(Doubt::Refused(error)),
+        }
+    }
 }
 
 /// What a helper has to say against a packet.
@@ -152,11 +172,14 @@ pub enum Doubt {
     },
     /// What it announces was refused.
     Refused(ExpectError),
+    /// It names port 0, or none.
+    PortZero,
 }
 
 impl Doubt {
     /// Every code, in the order of [`Doubt::index`].
-    pub const CODES: [&'static str; 3] = ["helper_partial", "helper_third_host", "helper_refused"];
+    pub const CODES: [&'static str; 4] =
+        ["helper_partial", "helper_third_host", "helper_refused", "helper_port_zero"];
 
     /// The stable word of this reason.
     pub fn code(&self) -> &'static str {
@@ -169,6 +192,7 @@ impl Doubt {
             Doubt::Partial { .. } => 0,
             Doubt::ThirdHost { .. } => 1,
             Doubt::Refused(_) => 2,
+            Doubt::PortZero => 3,
         }
     }
 }
@@ -182,6 +206,7 @@ impl fmt::Display for Doubt {
             Doubt::ThirdHost { host } => {
                 write!(f, "it names {host}, which is not its sender: nothing is expected there")
             }
+            Doubt::PortZero => f.write_str("it names no port: nothing is expected there"),
             Doubt::Refused(error) => write!(f, "what it announces cannot be expected: {error}"),
         }
     }
@@ -231,5 +256,12 @@ pub fn announcement(
 
 /// The kernel's helpers, as they are if nothing is set.
 pub fn all() -> Vec<Box<dyn Helper + Send>> {
-    vec![Box::new(Ftp::default())]
+    vec![
+        Box::new(Amanda),
+        Box::new(Ftp::default()),
+        Box::new(Irc),
+        Box::new(NetbiosNs),
+        Box::new(Sane),
+        Box::new(Tftp),
+    ]
 }

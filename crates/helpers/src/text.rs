@@ -53,6 +53,20 @@ pub(crate) fn ipv6(bytes: &[u8]) -> Option<Ipv6Addr> {
     core::str::from_utf8(text.get(..length)?).ok()?.parse().ok()
 }
 
+/// The digits at the start as a number, which overflows silently, and how many there are; 0 if
+/// there are none.
+pub(crate) fn number(bytes: &[u8]) -> (u32, usize) {
+    let digits = bytes.iter().take_while(|byte| byte.is_ascii_digit());
+    digits.fold((0, 0), |(number, length): (u32, usize), digit| {
+        (number.wrapping_mul(10).wrapping_add(u32::from(digit - b'0')), length + 1)
+    })
+}
+
+/// Where `word` first stands in `bytes`.
+pub(crate) fn find(bytes: &[u8], word: &[u8]) -> Option<usize> {
+    bytes.windows(word.len()).position(|window| window == word)
+}
+
 /// A port other than 0 up to `delimiter`, which is taken as well.
 pub(crate) fn port(bytes: &[u8], delimiter: u8) -> Option<(u16, usize)> {
     let mut port = 0_u16;

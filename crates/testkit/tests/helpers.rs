@@ -34,7 +34,7 @@ fn judge() -> Option<Judge> {
 }
 
 /// One of a TCP connection's ends.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, PartialEq, Debug)]
 enum Side {
     Client,
     Server,
@@ -106,9 +106,14 @@ impl Talk {
     }
 }
 
-/// Rules that give FTP's connections their helper, and let everything pass.
+/// Rules that give connections their helper, and let everything pass.
 fn rules(rule: &str) -> [String; 2] {
-    [Family::V4, Family::V6].map(|_| format!("*raw\n-A PREROUTING {rule}\nCOMMIT\n"))
+    [Family::V4, Family::V6].map(|family| {
+        // Which IPv6 does not have.
+        let served = family == Family::V4 || !rule.ends_with(" irc");
+        let rule = if served { format!("-A PREROUTING {rule}\n") } else { String::new() };
+        format!("*raw\n{rule}COMMIT\n")
+    })
 }
 
 fn hold(judge: &mut Judge, rule: &str, steps: Vec<Step>, name: &str) -> String {
@@ -228,6 +233,181 @@ fn ftp_reads_segments_that_begin_a_line() {
     let mut failures = String::new();
     for (name, talk) in [("first", first), ("within", within), ("cut", cut), ("again", again)] {
         failures += &hold(&mut judge, FTP, talk.steps, name);
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// Whoever it was announced for comes, others too, and all come again.
+fn probe(
+    family: Family,
+    ports: &[u16],
+    protocol: fn(SocketAddr, SocketAddr) -> Packet,
+) -> Vec<Step> {
+    let [client, server, other] = [CLIENT, SERVER, OTHER].map(|of| address(of, family));
+    let ways = [
+        (Port::Wan, server, client),
+        (Port::Lan, client, server),
+        (Port::Wan, other, client),
+        (Port::Lan, client, other),
+    ];
+    let mut steps = Vec::new();
+    for port in ports.iter().chain(ports) {
+        for (from, source, to) in ways {
+            let packet = protocol(SocketAddr::new(source, 20), SocketAddr::new(to, *port));
+            steps.push(Step::new(from, packet.bytes(), 1));
+        }
+    }
+    steps
+}
+
+fn syn(source: SocketAddr, to: SocketAddr) -> Packet {
+    Packet::tcp(source, to, TCP_SYN, 7, 0)
+}
+
+fn datagram(source: SocketAddr, to: SocketAddr) -> Packet {
+    Packet::udp(source, to, b"\0\x03\0\x01data")
+}
+
+#[test]
+fn irc_is_understood_as_the_kernel_understands_it() {
+    const RULE: &str = "-p tcp --dport 6667 -j CT --helper irc";
+    // 192.168.1.7 is 3232235783, 198.51.100.77 is 3325256781.
+    const TEXTS: &[&str] = &[
+        "PRIVMSG you :\x01DCC SEND file 3232235783 1025 9\x01\r\n",
+        "privmsg you :\x01DCC CHAT chat 3232235783 1025\x01\n",
+        "  \r\nPRIVMSG you :\x01DCC MOVE x 3232235783     1025\x01\n",
+        "PRIVMSG you :\x01DCC TSEND x 3232235783 1025\x01\n",
+        "PRIVMSG you :\x01DCC SCHAT x 3232235783 1025\x01\n",
+        "PRIVMSG you :\x01DCC LIST x 3232235783 1025\x01\n :\x01DCC CHAT x 3232235783 1025\x01\nxxxxxxx",
+        "PRIVMSG you :\x01DCC CHAT x 3325256781 1025\x01\n",
+        "PRIVMSG you :\x01DCC CHAT x 3232235783 0\x01\n",
+        "PRIVMSG you :\x01DCC CHAT x 3232235783 66561\x01\n",
+        "PRIVMSG you :\x01DCC CHAT x 7527203079 1025\x01\n",
+        "PRIVMSG you :\x01DCC CHAT x 3232235783x1025\x01\n",
+        "PRIVMSG you :\x01DCC CHAT x 3232235783 1025\x01",
+        "PRIVMSG you :\x01DCC CHAT averylongfilename3232235783 1025\x01\n",
+        "PRIVMSG you :\x01DCC CHAT  3232235783 1025\x01\n",
+        "PRIVMSG you :\x01DCC CHAT x 3232235783  \n",
+        "PRIVMSG you :hello :\x01DCC CHAT x 3232235783 1025\x01\n",
+        "NOTICE you :\x01DCC CHAT x 3232235783 1025\x01\n",
+        "JOIN #you\r\nPRIVMSG you :\x01DCC CHAT x 3232235783 1025\x01\n",
+        "PRIVMSG",
+        "P :\x01DCC CHAT x 1 2\n",
+        " :\x01DCC CHAT x 1 2\n",
+    ];
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for (number, text) in TEXTS.iter().enumerate() {
+        let mut talk = Talk::new(Family::V4, 3000 + number as u16, 6667);
+        talk.say(Side::Server, text);
+        talk.say(Side::Client, text);
+        talk.say(Side::Client, text);
+        talk.steps.extend(probe(Family::V4, &[1025, 0], syn));
+        failures += &hold(&mut judge, RULE, talk.steps, text);
+    }
+    // More than a client may expect at a time.
+    let mut many = Talk::new(Family::V4, 4000, 6667);
+    many.say(Side::Server, "hello\r\n");
+    for port in 1025..1040 {
+        let text = format!("PRIVMSG you :\x01DCC CHAT x 3232235783 {port}\x01\n");
+        many.say(Side::Client, &text);
+    }
+    many.steps.extend(probe(Family::V4, &[1025, 1031, 1032, 1039], syn));
+    failures += &hold(&mut judge, RULE, many.steps, "many");
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn sane_is_understood_as_the_kernel_understands_it() {
+    const RULE: &str = "-p tcp --dport 6566 -j CT --helper sane";
+    const START: &[u8] = b"\0\0\0\x07\0\0\0\0";
+    const ANSWER: &[u8] = b"\0\0\0\0\0\0\x04\x01\0\0";
+    let cases: &[&[(Side, &[u8])]] = &[
+        &[(Side::Client, START), (Side::Server, ANSWER)],
+        &[(Side::Client, START), (Side::Server, b"\0\0\0\0"), (Side::Server, ANSWER)],
+        &[(Side::Client, START), (Side::Client, b"\0\0\0\x08\0\0\0\0"), (Side::Server, ANSWER)],
+        &[(Side::Client, START), (Side::Client, b"\0\0\0\x08"), (Side::Server, ANSWER)],
+        &[(Side::Client, START), (Side::Server, b"\0\0\0\x01\0\0\x04\x01")],
+        &[(Side::Client, START), (Side::Server, b"\0\0\0\0\0\x01\x04\x01")],
+        &[(Side::Client, START), (Side::Server, b"\0\0\0\0\0\0\x04\x01"), (Side::Server, ANSWER)],
+        &[(Side::Server, ANSWER), (Side::Client, b"\0\0\0\x07\0\0\0\0\0"), (Side::Server, ANSWER)],
+    ];
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for family in BOTH {
+        for (number, said) in cases.iter().enumerate() {
+            let mut talk = Talk::new(family, 3000 + number as u16, 6566);
+            said.iter().for_each(|(side, data)| talk.segment(*side, TCP_ACK | TCP_PSH, data));
+            talk.steps.extend(probe(family, &[1025], syn));
+            failures += &hold(&mut judge, RULE, talk.steps, &format!("{said:?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn tftp_is_understood_as_the_kernel_understands_it() {
+    const RULE: &str = "-p udp --dport 69 -j CT --helper tftp";
+    let cases: &[&[u8]] = &[
+        b"\0\x01file\0octet\0",
+        b"\0\x02file\0octet\0",
+        b"\0\x01",
+        b"\0\x03\0\x01data",
+        b"\0\x05",
+        b"\x01\0",
+        b"\0",
+        b"",
+    ];
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for family in BOTH {
+        for (number, payload) in cases.iter().enumerate() {
+            let (client, server) = (address(CLIENT, family), address(SERVER, family));
+            let from = SocketAddr::new(client, 3000 + number as u16);
+            let ask = Packet::udp(from, SocketAddr::new(server, 69), payload);
+            let ask = Step::new(Port::Lan, ask.bytes(), 0);
+            let mut steps = vec![ask.clone(), ask.clone()];
+            steps.extend(probe(family, &[from.port(), 9], datagram));
+            steps.push(ask);
+            failures += &hold(&mut judge, RULE, steps, &format!("{payload:?}"));
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn amanda_is_understood_as_the_kernel_understands_it() {
+    const RULE: &str = "-p udp --dport 10080 -j CT --helper amanda";
+    const TEXTS: &[&str] = &[
+        "Amanda 2.5 REP\nOPTIONS x;\nCONNECT DATA 1025 MESG 1026 INDEX 1027\n\n",
+        "CONNECT STATE 1025\n",
+        "CONNECT DATA 1025 MESG 1025\n",
+        "CONNECT DATA 1025 MESG x INDEX 1026\n",
+        "CONNECT DATA 66561 MESG 0 INDEX 1026\n",
+        "CONNECT DATA 102578\n",
+        "CONNECT DATA 1025",
+        "CONNECT DATA \n",
+        "CONNECT MESG 1026\nDATA 1025\n",
+        "CONNECT",
+        "",
+    ];
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for family in BOTH {
+        for (number, text) in TEXTS.iter().enumerate() {
+            let (client, server) = (address(CLIENT, family), address(SERVER, family));
+            let from = SocketAddr::new(client, 3000 + number as u16);
+            let to = SocketAddr::new(server, 10080);
+            let ask = Packet::udp(from, to, text.as_bytes());
+            let answer = Packet::udp(to, from, text.as_bytes());
+            let mut steps = vec![
+                Step::new(Port::Lan, ask.bytes(), 0),
+                Step::new(Port::Wan, answer.bytes(), 0),
+                Step::new(Port::Wan, answer.bytes(), 0),
+            ];
+            steps.extend(probe(family, &[1025, 1026, 1027, 10257, 0], syn));
+            failures += &hold(&mut judge, RULE, steps, text);
+        }
     }
     assert!(failures.is_empty(), "{failures}");
 }

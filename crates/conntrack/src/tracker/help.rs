@@ -4,7 +4,8 @@
 //! gives back what the helper wants to remember. Kernel counterpart: `struct nf_conn_help`.
 
 use super::{Flow, Tracker};
-use crate::status::PerDir;
+use crate::status::{PerDir, Status};
+use crate::time::Span;
 
 /// What a helper keeps of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -26,6 +27,24 @@ impl Tracker {
         };
         let extra = extra?;
         Some((extra.helper?, extra.memory))
+    }
+
+    /// Gives a packet's connection so many seconds from now, unless its timeout is fixed.
+    pub fn refresh_connection(&mut self, flow: &mut Flow, seconds: u32) {
+        if self.status(flow).has(Status::FIXED_TIMEOUT) {
+            return;
+        }
+        let timeout = Span::secs(seconds);
+        match flow {
+            Flow::None => {}
+            Flow::Confirmed(id) => {
+                if let Some(slot) = self.table.slot_of(*id) {
+                    self.table.set_deadline(slot, self.now + timeout);
+                }
+            }
+            // Its clock starts when it is confirmed.
+            Flow::Unconfirmed(conn) => conn.entry.deadline = timeout.0,
+        }
     }
 
     /// What the helper of a packet's connection wants to keep.

@@ -20,6 +20,19 @@ const MULTICAST: u16 = 1 << 5;
 const UNREACHABLE: u16 = 1 << 7;
 
 impl Network {
+    /// The mask of the link to all of which an address stands, if it stands for all of it.
+    pub(crate) fn broadcast_mask(
+        &self,
+        egress: super::InterfaceId,
+        address: IpAddr,
+    ) -> Option<Ipv4Addr> {
+        let links = self.interface(egress)?.addresses.iter();
+        links.filter(|link| link.prefix_len() < 31).find_map(|link| match link {
+            IpNet::V4(link) if link.broadcast() == address => Some(link.netmask()),
+            _ => None,
+        })
+    }
+
     /// What an address is to this host, as one bit of the kernel's `RTN_` types; IPv6 may set
     /// several. With `device`, what is another interface's is not ours.
     pub(crate) fn address_types(&self, address: IpAddr, device: Option<&str>) -> u16 {

@@ -62,6 +62,7 @@ impl Session {
             state: CtState::Established,
             tuples: self.tuples,
             status: Status::default(),
+            broadcast: None,
         };
         self.ftp.help(&message, &mut self.memory, &mut self.fake)
     }

@@ -58,7 +58,7 @@ pub(super) fn agree(kernel: &[String], code: Option<&String>, state: Option<&str
 }
 
 /// Codes of which the kernel says nothing.
-const SILENT: [&str; 14] = [
+const SILENT: [&str; 15] = [
     "tcp_pickup_disabled",
     "short_header",
     "icmp_no_query",
@@ -68,6 +68,7 @@ const SILENT: [&str; 14] = [
     "no_upper_layer",
     "gre_not_ppp",
     "icmp_wrong_family",
+    "helper_port_zero",
     "helper_third_host",
     // Said of some packets only.
     "bad_length",

@@ -1,0 +1,90 @@
+//! Every helper on arbitrary payloads.
+//!
+//! A scenario is a row of messages of one connection: the first byte of each says direction and
+//! length. What holds: nothing panics; what is announced is of the connection's family, under the
+//! helper's own name, and no more of it than a packet could name.
+
+use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
+use stateward_conntrack::{
+    Config, CtState, Direction, Flow, Hook, Instant, L4Key, PerDir, Status, Sysctls, Tracker,
+    Tuple, Zone,
+};
+use stateward_helpers::{Helper, Memory, Message, Surroundings, all};
+use stateward_wire::{Packet, compose};
+
+/// The most that one packet may announce: Amanda's streams.
+const MOST: usize = 4;
+
+/// Has every helper read the messages, in either family.
+pub fn helpers(bytes: &[u8]) {
+    for v6 in [false, true] {
+        for helper in all() {
+            talk(&*helper, v6, bytes);
+        }
+    }
+}
+
+fn talk(helper: &dyn Helper, v6: bool, mut bytes: &[u8]) {
+    let mut around = Around::new(helper, v6);
+    let mut memory = Memory::default();
+    let mut next = PerDir([0_u32, u32::MAX - 40]);
+    while let [head, rest @ ..] = bytes {
+        let direction = if head & 1 == 0 { Direction::Original } else { Direction::Reply };
+        let length = usize::from(head >> 2) * 2;
+        let (payload, rest) = rest.split_at(length.min(rest.len()));
+        bytes = rest;
+        let message = Message {
+            payload,
+            sequence: next[direction],
+            direction,
+            state: if head & 2 == 0 { CtState::Established } else { CtState::New },
+            tuples: around.tuples,
+            status: Status::default(),
+            broadcast: Some([255, 255, 255, 0].into()),
+        };
+        next[direction] = next[direction].wrapping_add(payload.len() as u32);
+        around.announced = 0;
+        let _ = helper.help(&message, &mut memory, &mut around);
+        assert!(around.announced <= MOST, "{} announces without end", helper.name());
+    }
+}
+
+struct Around {
+    name: &'static str,
+    tuples: PerDir<Tuple>,
+    announced: usize,
+    tracker: Tracker,
+    master: Flow,
+}
+
+impl Around {
+    fn new(helper: &dyn Helper, v6: bool) -> Around {
+        let sysctls = Sysctls { max: 16, ..Sysctls::default() };
+        let mut tracker = Tracker::new(Config { sysctls, ..Config::default() });
+        let end = |last: u8| match v6 {
+            true => [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last].into(),
+            false => [192, 0, 2, last].into(),
+        };
+        let bytes = compose::udp((end(1), 4000), (end(2), 21), b"");
+        let packet = Packet::parse(&bytes).expect("what is composed can be read");
+        let now = Instant::from_secs(1);
+        let tracked = tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, now);
+        let l4 = L4Key::Ports { source: 4000, destination: 21 };
+        let original = Tuple::new(end(1), end(2), helper.protocol(), l4, Zone::DEFAULT);
+        let original = original.expect("both ends are of one family");
+        let reply = original.inverse().expect("ports have an inverse");
+        let (name, tuples) = (helper.name(), PerDir([original, reply]));
+        Around { name, tuples, announced: 0, tracker, master: tracked.flow }
+    }
+}
+
+impl Surroundings for Around {
+    fn expect(&mut self, announced: &Announcement) -> Result<ExpectId, ExpectError> {
+        self.announced += 1;
+        assert_eq!(announced.helper, self.name);
+        assert_eq!(announced.tuple.family(), self.tuples[Direction::Original].family());
+        self.tracker.expect(&mut self.master, announced.clone())
+    }
+
+    fn refresh(&mut self, _: u32) {}
+}
