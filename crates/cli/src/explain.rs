@@ -73,7 +73,7 @@ A packet is [+TIME] [in IFACE] PROTOCOL SOURCE > DESTINATION [WORD …]:
   sctp 198.51.100.7:5000 > 203.0.113.1:5001 init   esp, gre, 47 …: by name or number
 
 Words: seq, ack, win, mss, wscale, sackok (TCP), type, code, id, seq, mtu, about (ICMP), tag (SCTP); length,
-data \"TEXT\", ttl, tos, mark (all). What is not said is what an ordinary end would send: S, S. and . are a handshake.
+data \"TEXT\", ttl, tos, mark, uid, gid, port (all). What is not said is what an ordinary end would send: S, S. and . are a handshake.
 
 Exit status: 0 done, 1 packets met rules that are not evaluated, 2 wrong usage or unreadable input.";
 

@@ -278,6 +278,36 @@ fn what_is_assumed_of_packets_is_said() {
 }
 
 #[test]
+fn what_is_given_of_packets_is_said_with_its_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let rules = "*filter\n-A INPUT -m policy --dir in --pol ipsec -j DROP\n\
+        -A OUTPUT -m owner --uid-owner 1000 -j DROP\nCOMMIT\n";
+    fs::write(directory.path().join("rules.v4"), rules).unwrap();
+    let config = "rules = \"rules.v4\"\nipsec = []\n[[interface]]\nname = \"eth0\"\n\
+        addresses = [\"192.0.2.1/24\"]\n[process]\nuid = 1000\ngid = 100\n";
+    fs::write(directory.path().join("gateway.toml"), config).unwrap();
+    let explain = |format: &str, packet: &str| {
+        let asked = Command::new(cargo_bin!("stateward"))
+            .current_dir(directory.path())
+            .env_clear()
+            .args(["explain", "--config", "gateway.toml", "--format", format, packet])
+            .assert();
+        String::from_utf8(asked.code(0).get_output().stdout.clone()).unwrap()
+    };
+    let (leaving, coming) =
+        ("udp 192.0.2.1:4000 > 192.0.2.9:53", "udp 192.0.2.9:53 > 192.0.2.1:4000");
+    let said = explain("text", leaving);
+    assert!(said.contains("given: uid 1000, gid 100 (owner)"), "{said}");
+    assert!(said.contains("verdict: drop"), "{said}");
+    let said = explain("json", coming);
+    assert!(said.contains(r#""given":[{"match":"policy","value":"no IPsec"}]"#), "{said}");
+    assert!(said.contains(r#""given":{"policy":1}"#) && !said.contains("assumed"), "{said}");
+    let said = explain("text", &format!("{leaving} uid 33 gid 7"));
+    assert!(said.contains("given: uid 33, gid 7 (owner)"), "{said}");
+    assert!(said.contains("verdict: output"), "{said}");
+}
+
+#[test]
 fn what_left_can_be_written_and_replayed_again() {
     let directory = tempfile::tempdir().unwrap();
     let config = repository().join("crates/cli/tests/inputs/gateway.toml");

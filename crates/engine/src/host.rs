@@ -200,6 +200,7 @@ impl Engine {
         way.comes_back = self.network.is_own(to);
         way.egress = Some(interface).filter(|_| !way.comes_back);
         way.insists = walker.is_untracked();
+        way.answers = true;
         let asked = walker.tracked.as_mut().filter(|tracked| tracked.flow != Flow::None);
         let attached = asked.is_some();
         way.tracked = asked.map(|tracked| Tracked {

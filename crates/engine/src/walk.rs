@@ -113,6 +113,8 @@ pub(crate) struct Walker<'a> {
     pub(crate) doubt: Option<Doubt>,
     /// Why its connection may not get into the table.
     pub(crate) starved: Option<NatDrop>,
+    /// This host answers a packet by it.
+    pub(crate) answers: bool,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -138,6 +140,7 @@ impl Walker<'_> {
             insists: false,
             doubt: None,
             starved: None,
+            answers: false,
             end: None,
         }
     }

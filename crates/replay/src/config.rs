@@ -11,6 +11,7 @@
 //! and what to do.
 
 mod error;
+mod known;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use stateward_rules::known::Known;
 
 pub use self::error::ConfigError;
 use self::error::Source;
@@ -52,6 +54,8 @@ pub struct Config {
     /// Routes beside those the addresses imply, in the order of the file; no two lead to the same
     /// prefix.
     pub routes: Vec<RouteConfig>,
+    /// What no capture tells: processes, sockets, a bridge's ports, IPsec.
+    pub known: Known,
     source: Source,
 }
 

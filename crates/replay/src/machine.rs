@@ -13,6 +13,7 @@ use stateward_engine::defrag::Limits;
 use stateward_engine::route::{Interface, Link, Network, Route, Routing};
 use stateward_engine::source::SourceCheck;
 use stateward_engine::{self as engine, InterfaceId};
+use stateward_rules::known::Known;
 use stateward_rules::shared::recent;
 use stateward_rules::{Sets, ValidRuleset};
 
@@ -34,6 +35,8 @@ pub struct Machine {
     pub recent: recent::Settings,
     /// The sets that rules name.
     pub sets: Sets,
+    /// What no capture tells.
+    pub known: Known,
     /// Rules, at most one set of a family.
     pub rules: Vec<ValidRuleset>,
     ipv4_conf: Ipv4Conf,
@@ -48,6 +51,7 @@ impl Machine {
             network: Network::transparent(Vec::new(), own),
             recent: recent::Settings::default(),
             sets: Sets::default(),
+            known: Known::default(),
             rules: Vec::new(),
             ipv4_conf: Ipv4Conf::default(),
         }
@@ -81,6 +85,7 @@ impl Machine {
     }
 
     fn configure(&mut self, config: &Config) -> Result<(), ConfigError> {
+        self.known = config.known.clone();
         for sysctl in &config.sysctls {
             self.set(&sysctl.name, &sysctl.value).map_err(|error| {
                 let message = format!("`{}`: {error}", sysctl.name);
@@ -159,6 +164,7 @@ impl Machine {
         let mut engine = engine::Engine::new(engine::Config { tracker, network, ipv4_fragments });
         engine.shared_mut().recent.set(self.recent);
         engine.shared_mut().sets = self.sets;
+        engine.shared_mut().known = self.known;
         self.rules.iter().for_each(|rules| engine.set_rules(rules));
         engine
     }

@@ -30,6 +30,8 @@ pub struct Summary {
     pub not_evaluated: Tally,
     /// Packets of which something was assumed, by the match that asked.
     pub assumed: Tally,
+    /// Packets of which something was given beside the capture, by the match that asked.
+    pub given: Tally,
     /// Packets whose transport checksum was left to the sender's network card.
     pub unfinished: u64,
     /// Packets cut by the capture's snap length.
@@ -142,7 +144,11 @@ impl Summary {
         let notes = engine.notes();
         self.not_evaluated_packets += u64::from(!notes.not_evaluated.is_empty());
         notes.not_evaluated.iter().for_each(|name| self.not_evaluated.count(name));
-        notes.assumed.iter().for_each(|name| self.assumed.count(name));
+        notes.answers.assumed.iter().for_each(|name| self.assumed.count(name));
+        // Of a packet that this host answers a match may be told twice.
+        let mut told: Vec<_> = notes.answers.given.iter().map(|given| given.extension).collect();
+        told.dedup();
+        told.into_iter().for_each(|name| self.given.count(name));
     }
 
     /// A packet was not for this machine.

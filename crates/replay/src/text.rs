@@ -23,6 +23,7 @@ use stateward_conntrack::{CtState, Direction};
 use stateward_engine::rules::Logged;
 use stateward_engine::{At, Outcome, Verdict};
 use stateward_rules::Copied;
+use stateward_rules::shared::Given;
 
 use crate::describe::Described;
 use crate::run::{ELSEWHERE, Fate, Meanwhile, Sink, Step, Told};
@@ -245,8 +246,11 @@ fn reason(line: &mut String, step: &Step<'_>, outcome: &Outcome, paint: &Paint) 
     for name in &notes.not_evaluated {
         write!(line, "{}{name} not evaluated", apart())?;
     }
-    for name in &notes.assumed {
+    for name in &notes.answers.assumed {
         write!(line, "{}{} assumed", apart(), assumption(name))?;
+    }
+    for Given { extension, words } in &notes.answers.given {
+        write!(line, "{}{words} given ({extension})", apart())?;
     }
     for logged in &notes.log {
         match logged {
@@ -268,6 +272,18 @@ pub(crate) fn assumption(name: &'static str) -> &'static str {
         "physdev" => "no bridge on its way (physdev)",
         "policy" => "no IPsec on its way (policy)",
         "rpfilter" => "a route back to its source (rpfilter)",
+        other => other,
+    }
+}
+
+/// What is given of packets when this match asks.
+pub(crate) fn knowledge(name: &'static str) -> &'static str {
+    match name {
+        "owner" => "their sender (owner)",
+        "cgroup" => "their sender (cgroup)",
+        "socket" => "the socket that waits for them (socket)",
+        "physdev" => "the bridge's port by which they came (physdev)",
+        "policy" => "what IPsec does with them (policy)",
         other => other,
     }
 }

@@ -10,6 +10,7 @@
 
 mod event;
 mod explanation;
+mod notes;
 
 use std::fmt;
 use std::io::{self, Write};
@@ -17,14 +18,13 @@ use std::io::{self, Write};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 use stateward_conntrack::{CtState, Instant, Tracker};
-use stateward_engine::rules::{LogLine, Logged};
 use stateward_engine::{At, By, Verdict, Why};
-use stateward_rules::Copied;
 use stateward_rules::{ShowCounters, StepName};
 use stateward_wire::Family;
 
 pub use self::event::{EntryRecord, Event, EventRecord, ExpectationRecord};
 pub use self::explanation::Explanation;
+pub use self::notes::{Answers, Log};
 use crate::run::{ELSEWHERE, Fate, Left, Meanwhile, Out, Replay, Ruled, Sink, Step};
 use crate::summary::{STATES, Summary, Tally};
 
@@ -84,6 +84,9 @@ pub struct Packet<'a> {
     /// Matches that were answered by what is assumed, because a capture cannot know.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     pub assumed: &'a [&'static str],
+    /// Matches that were answered by what is given beside the capture, and what that is.
+    #[serde(skip_serializing_if = "Answers::is_empty")]
+    pub given: Answers<'a>,
     /// Its mark at its end.
     #[serde(skip_serializing_if = "is_zero")]
     pub mark: u32,
@@ -114,7 +117,8 @@ impl<'a> Packet<'a> {
             events: step.events,
             log: Log(step.ruled.map_or(&[], |ruled| &ruled.notes().log)),
             not_evaluated: step.ruled.map_or(&[], |ruled| &ruled.notes().not_evaluated),
-            assumed: step.ruled.map_or(&[], |ruled| &ruled.notes().assumed),
+            assumed: step.ruled.map_or(&[], |ruled| &ruled.notes().answers.assumed),
+            given: Answers(step.ruled.map_or(&[], |ruled| &ruled.notes().answers.given)),
             mark: step.ruled.map_or(0, |ruled| ruled.notes().mark),
             explanation: step.explained.map(Explanation),
         };
@@ -181,33 +185,6 @@ impl Serialize for Path<'_> {
             }
         }
         serializer.collect_seq(self.0.iter().flat_map(Ruled::path).map(Name))
-    }
-}
-
-/// Lines of the kernel's log, and what listeners were given.
-#[derive(Debug, Clone, Copy)]
-pub struct Log<'a>(&'a [Logged]);
-
-impl Log<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl Serialize for Log<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        #[derive(Serialize)]
-        #[serde(untagged)]
-        enum Line<'a> {
-            Log { level: u8, text: &'a str },
-            Nflog { group: u16, prefix: &'a str, length: usize },
-        }
-        serializer.collect_seq(self.0.iter().map(|logged| match logged {
-            Logged::Line(LogLine { level, text }) => Line::Log { level: *level, text },
-            Logged::Copied(Copied { group, prefix, length }) => {
-                Line::Nflog { group: *group, prefix, length: *length }
-            }
-        }))
     }
 }
 
@@ -354,6 +331,9 @@ pub struct End<'a> {
     /// Packets of which something was assumed, by the match that asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub assumed: Option<&'a crate::summary::Tally>,
+    /// Packets of which something was given, by the match that asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given: Option<&'a crate::summary::Tally>,
     /// Counters of the tracker.
     pub statistics: Statistics<'a>,
     /// IP packets read.
@@ -393,6 +373,7 @@ impl<'a> End<'a> {
             counters6: counters(Family::V6),
             not_evaluated: (summary.not_evaluated_packets > 0).then_some(&summary.not_evaluated),
             assumed: (!summary.assumed.sorted().is_empty()).then_some(&summary.assumed),
+            given: (!summary.given.sorted().is_empty()).then_some(&summary.given),
             table: with_tables.then_some(Table(replay)),
             expectations: with_tables.then(|| Expectations(replay.engine().tracker())),
             statistics: Statistics { tracker: replay.engine().tracker(), summary },

@@ -21,6 +21,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use stateward_conntrack::Span;
+use stateward_rules::known::{Next, Process};
 use stateward_rules::protocol::name as protocol_name;
 use stateward_wire::edit::Edit;
 use stateward_wire::{Packet, compose, protocol};
@@ -38,6 +39,8 @@ pub struct Typed {
     pub interface: Option<String>,
     /// Its mark.
     pub mark: u32,
+    /// Who sends it, and the bridge's port by which it came, if that was said.
+    pub known: Next,
     /// The IP packet, with right checksums.
     pub bytes: Vec<u8>,
 }
@@ -92,12 +95,13 @@ impl Typist {
             None => None,
         };
         self.quoted = false;
-        let (bytes, mark) = self.packet(&mut words)?;
-        Ok(Typed { after, interface, mark, bytes })
+        let (bytes, common) = self.packet(&mut words)?;
+        let Common { mark, known, .. } = common;
+        Ok(Typed { after, interface, mark, known, bytes })
     }
 
-    /// What follows the interface, and its mark; for a packet quoted in an ICMP error, all of it.
-    fn packet(&mut self, words: &mut Words) -> Result<(Vec<u8>, u32), TypedError> {
+    /// What follows the interface; for a packet quoted in an ICMP error, all of it.
+    fn packet(&mut self, words: &mut Words) -> Result<(Vec<u8>, Common), TypedError> {
         let hint = "as: tcp 198.51.100.7:40000 > 203.0.113.1:22 S";
         let word = words.need("a protocol", hint)?;
         let number = protocol_number(words, &word)?;
@@ -134,7 +138,7 @@ impl Typist {
             }
         };
         common.apply(&mut bytes);
-        Ok((bytes, common.mark))
+        Ok((bytes, common))
     }
 
     fn icmp(
@@ -169,6 +173,7 @@ struct Common {
     ttl: Option<u8>,
     tos: Option<u8>,
     mark: u32,
+    known: Next,
     payload: Vec<u8>,
 }
 
@@ -190,6 +195,21 @@ impl Common {
             "ttl" | "hlim" => self.ttl = Some(words.number(word, u8::MAX.into())? as u8),
             "tos" => self.tos = Some(words.number(word, u8::MAX.into())? as u8),
             "mark" => self.mark = words.number(word, u32::MAX.into())? as u32,
+            "uid" => {
+                let user = words.number(word, u32::MAX.into())? as u32;
+                self.known.sender = Some(Process::of(user));
+            }
+            "gid" => {
+                let Some(sender) = &mut self.known.sender else {
+                    return Err(words.error(word, "a group without a user", "`uid` before it"));
+                };
+                sender.group = words.number(word, u32::MAX.into())? as u32;
+            }
+            "port" => {
+                let hint = "as: port vnet0";
+                let port = words.need("the port of a bridge by which it came", hint)?;
+                self.known.port = Some(port.text.into());
+            }
             "len" | "length" => {
                 let length = words.number(word, LONGEST)? as usize;
                 self.payload = vec![0; length];
@@ -203,7 +223,8 @@ impl Common {
                 self.payload = data.text.into_bytes();
             }
             unknown => {
-                let known = ["length", "data", "ttl", "tos", "mark"].iter().chain(more);
+                let known = ["length", "data", "ttl", "tos", "mark", "uid", "gid", "port"];
+                let known = known.iter().chain(more);
                 let known: Vec<_> = known.copied().collect();
                 let message = format!("`{unknown}` is not known here");
                 return Err(words.error(word, message, format!("there is {}", known.join(", "))));

@@ -6,6 +6,7 @@
 
 use core::cell::RefCell;
 use core::net::IpAddr;
+use std::sync::Arc;
 
 use stateward_conntrack::{
     Counter, CtState, Direction, Instant, Labels, PerDir, Reports, Standing, Status, Tuple, Zone,
@@ -100,6 +101,9 @@ pub trait Context {
     /// Changes its mark.
     fn set_mark(&mut self, mark: u32);
 
+    /// The same by a match: [`Context::mark`] has it at once.
+    fn restore_mark(&self, mark: u32);
+
     /// What `address` is to this host: one bit, `1 << RTN_…`; for IPv6 LOCAL and ANYCAST may both
     /// be set, and UNREACHABLE is set if no route leads there. With `device` that interface alone
     /// is asked.
@@ -126,6 +130,24 @@ pub trait Context {
     /// known.
     fn assume(&self, extension: &'static str) {
         self.shared().borrow_mut().assume(extension);
+    }
+
+    /// Notes that a match has been answered by what is given, in words.
+    fn give(&self, extension: &'static str, words: Arc<str>) {
+        self.shared().borrow_mut().give(extension, words);
+    }
+
+    /// Who makes it.
+    fn origin(&self) -> Origin {
+        match self.input() {
+            "" => Origin::Process,
+            _ => Origin::Elsewhere,
+        }
+    }
+
+    /// The interface it came in by, wherever it is by now.
+    fn ingress(&self) -> &str {
+        self.input()
     }
 
     /// Whether the routes lead back to its source by the interface it came in by; `None` if there
@@ -188,6 +210,17 @@ impl Default for ZoneOf {
     fn default() -> Self {
         Self::Rule(Zone::DEFAULT)
     }
+}
+
+/// Who makes a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It comes from elsewhere.
+    Elsewhere,
+    /// A process of this host.
+    Process,
+    /// This host itself, to answer a packet.
+    Host,
 }
 
 /// How `rpfilter` asks the routes.

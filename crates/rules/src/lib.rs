@@ -57,6 +57,7 @@ mod evaluate;
 mod extension;
 mod extension_headers;
 mod getopt;
+pub mod known;
 pub mod lint;
 pub mod matches;
 mod memory;
@@ -79,7 +80,7 @@ mod validate;
 mod words;
 
 pub use context::{
-    Connection, Context, Copied, ReversePath, Step, StepKind, StepName, Tracking, ZoneOf,
+    Connection, Context, Copied, Origin, ReversePath, Step, StepKind, StepName, Tracking, ZoneOf,
 };
 pub use diagnostic::{Diagnostic, Refuser, Severity};
 pub use evaluate::{ChainVerdict, CompiledRuleset, Said};

@@ -13,10 +13,12 @@ pub mod recent;
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use stateward_conntrack::Instant;
 use stateward_wire::Family;
 
+use crate::known::Known;
 use crate::matches::Match;
 use crate::sets::Sets;
 use crate::validate::ValidRuleset;
@@ -30,8 +32,10 @@ pub struct Shared {
     pub hashlimit: hashlimit::Tables,
     /// ipset's sets.
     pub sets: Sets,
-    /// Matches that were answered by what is assumed, since [`Shared::take_assumed`].
-    assumed: Vec<&'static str>,
+    /// What somebody knows of packets that they do not tell.
+    pub known: Known,
+    /// What matches were answered by since [`Shared::take_answers`].
+    answers: Answers,
 }
 
 impl Shared {
@@ -42,18 +46,18 @@ impl Shared {
 
     /// Notes a match that was answered by what is assumed.
     pub(crate) fn assume(&mut self, extension: &'static str) {
-        if !self.assumed.contains(&extension) {
-            self.assumed.push(extension);
-        }
+        self.answers.assume(extension);
     }
 
-    /// Moves what was assumed to `to`, each name once.
-    pub fn take_assumed(&mut self, to: &mut Vec<&'static str>) {
-        for name in self.assumed.drain(..) {
-            if !to.contains(&name) {
-                to.push(name);
-            }
-        }
+    /// Notes a match that was answered by what is given.
+    pub(crate) fn give(&mut self, extension: &'static str, words: Arc<str>) {
+        self.answers.give(Given { extension, words });
+    }
+
+    /// Adds to `to` what matches were answered by, each answer once, and forgets it.
+    pub fn take_answers(&mut self, to: &mut Answers) {
+        self.answers.assumed.drain(..).for_each(|name| to.assume(name));
+        self.answers.given.drain(..).for_each(|given| to.give(given));
     }
 
     /// State for rules of one family that are put in force in the place of the former ones.
@@ -77,6 +81,45 @@ impl Shared {
         }
         self.recent.keep(rules.family, &lists);
         self.hashlimit.keep(rules.family, &tables);
+    }
+}
+
+/// What matches were answered by that ask what neither a packet nor a capture tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// Those that were answered by what they assume where nothing is given.
+    pub assumed: Vec<&'static str>,
+    /// Those that were answered by what is given.
+    pub given: Vec<Given>,
+}
+
+/// An answer that was given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Given {
+    /// The match.
+    pub extension: &'static str,
+    /// What it was told.
+    pub words: Arc<str>,
+}
+
+impl Answers {
+    /// Nothing was asked.
+    pub fn clear(&mut self) {
+        let Self { assumed, given } = self;
+        assumed.clear();
+        given.clear();
+    }
+
+    fn assume(&mut self, extension: &'static str) {
+        if !self.assumed.contains(&extension) {
+            self.assumed.push(extension);
+        }
+    }
+
+    fn give(&mut self, given: Given) {
+        if !self.given.contains(&given) {
+            self.given.push(given);
+        }
     }
 }
 

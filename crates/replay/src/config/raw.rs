@@ -23,6 +23,56 @@ pub(super) struct Gateway {
     pub(super) interface: Vec<Interface>,
     #[serde(default)]
     pub(super) route: Vec<Route>,
+    pub(super) process: Option<Process>,
+    pub(super) socket: Option<Vec<Socket>>,
+    #[serde(default)]
+    pub(super) bridge: Vec<Bridge>,
+    pub(super) ipsec: Option<Vec<Ipsec>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Process {
+    pub(super) uid: u32,
+    pub(super) gid: Option<u32>,
+    #[serde(default)]
+    pub(super) groups: Vec<u32>,
+    pub(super) cgroup: Option<String>,
+    pub(super) classid: Option<u32>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Socket {
+    pub(super) protocol: Spanned<String>,
+    pub(super) local: Spanned<String>,
+    pub(super) remote: Option<Spanned<String>>,
+    pub(super) process: Option<Process>,
+    #[serde(default)]
+    pub(super) transparent: bool,
+    #[serde(default)]
+    pub(super) mark: u32,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Bridge {
+    pub(super) name: Spanned<String>,
+    pub(super) port: Spanned<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Ipsec {
+    pub(super) direction: Spanned<String>,
+    pub(super) source: Option<Spanned<String>>,
+    pub(super) destination: Option<Spanned<String>>,
+    pub(super) protocol: Option<Spanned<String>>,
+    pub(super) tunnel: Option<Spanned<[String; 2]>>,
+    #[serde(default)]
+    pub(super) reqid: u32,
+    #[serde(default)]
+    pub(super) spi: u32,
 }
 
 #[derive(Debug, Default, Deserialize)]

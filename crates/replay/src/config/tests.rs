@@ -189,3 +189,43 @@ fn a_file_that_is_not_there() {
     let error = Config::load(Path::new("/nonexistent/gateway.toml")).unwrap_err();
     assert!(error.to_string().starts_with("/nonexistent/gateway.toml: cannot be read: No such"));
 }
+
+#[test]
+fn what_no_capture_tells_is_as_documented() {
+    let page = include_str!("../../../../docs/gateway.md");
+    let (_, after) = page.split_once("## What a capture cannot know").unwrap();
+    let example = after.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let known = parse(example).unwrap().known;
+    let sender = known.sender.unwrap();
+    assert_eq!((sender.user, sender.group, sender.class), (1000, 100, 0x10_0001));
+    let [listening, connected] = &known.sockets.unwrap()[..] else { panic!() };
+    assert_eq!(listening.process.as_ref().unwrap().group, 0);
+    assert_eq!((connected.mark, connected.transparent), (7, true));
+    assert_eq!(known.ports, [("br0".to_owned(), "vnet0".into())]);
+    let [transform] = &known.transforms.unwrap()[..] else { panic!() };
+    assert_eq!((transform.protocol, transform.spi), (50, 0xc0de));
+    assert!(transform.tunnel.is_some());
+    assert!(parse("").unwrap().known.sockets.is_none());
+    assert!(parse("socket = []").unwrap().known.sockets.unwrap().is_empty());
+}
+
+#[test]
+fn what_cannot_be_known_is_refused() {
+    for (text, message) in [
+        ("[process]\ngid = 1", "missing field `uid`"),
+        ("[[socket]]\nprotocol='sctp'\nlocal='[::]:1'", "`sctp` has no sockets here"),
+        ("[[socket]]\nprotocol='tcp'\nlocal='192.0.2.1'", "no end of a connection"),
+        ("[[bridge]]\nname='br0'\nport='a/b'", "cannot be the name of an interface"),
+        (
+            "[[bridge]]\nname='br0'\nport='a'\n[[bridge]]\nname='br0'\nport='b'",
+            "a port of `br0` is given already",
+        ),
+        ("[[ipsec]]\ndirection='fwd'", "`fwd` is no direction"),
+        ("[[ipsec]]\ndirection='in'\nprotocol='tcp'", "`tcp` is not of IPsec"),
+        ("[[ipsec]]\ndirection='in'\nsource='here'", "`here` is no network"),
+        ("[[ipsec]]\ndirection='in'\ntunnel=['a','b']", "not the ends of a tunnel"),
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}

@@ -8,6 +8,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use toml::Spanned;
 
 use super::error::Source;
+use super::known;
 use super::raw;
 use super::{Config, ConfigError, InterfaceConfig, KernelVersion, Mac, RouteConfig, Sysctl};
 
@@ -41,6 +42,15 @@ pub(super) fn config(raw: raw::Gateway, source: Source) -> Result<Config, Config
     let interfaces = interfaces(&source, raw.interface)?;
     let routes = routes(&source, raw.route, &interfaces)?;
     let forward = raw.forward;
+    let known = known::known(
+        &source,
+        known::Written {
+            process: raw.process,
+            sockets: raw.socket,
+            bridges: raw.bridge,
+            ipsec: raw.ipsec,
+        },
+    )?;
     Ok(Config {
         rules,
         rules6,
@@ -52,12 +62,13 @@ pub(super) fn config(raw: raw::Gateway, source: Source) -> Result<Config, Config
         sysctls,
         interfaces,
         routes,
+        known,
         source,
     })
 }
 
 /// An error at the place of a value.
-fn refuse<T>(
+pub(super) fn refuse<T>(
     source: &Source,
     at: &Spanned<T>,
     message: impl Into<String>,
@@ -145,7 +156,7 @@ fn interface(source: &Source, raw: &raw::Interface) -> Result<InterfaceConfig, C
 }
 
 /// The kernel's `dev_valid_name`.
-fn name(source: &Source, written: &Spanned<String>) -> Result<(), ConfigError> {
+pub(super) fn name(source: &Source, written: &Spanned<String>) -> Result<(), ConfigError> {
     let name = written.get_ref();
     let forbidden = |each: char| each == '/' || each == ':' || each.is_ascii_whitespace();
     if name.is_empty() || name.len() > NAME_BYTES {

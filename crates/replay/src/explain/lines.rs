@@ -24,6 +24,7 @@ use stateward_conntrack::{CtState, Direction};
 use stateward_engine::account::{Classified, Deed, Station, Way};
 use stateward_engine::rules::Passed;
 use stateward_engine::{At, By, Outcome, Verdict};
+use stateward_rules::shared::{Answers, Given};
 use stateward_rules::tried::{Asked, Fate as RuleFate, Tried};
 use stateward_rules::{ChainEnd, ChainVerdict, Policy, TableName};
 
@@ -396,6 +397,9 @@ impl Page<'_, '_> {
             Fate::Seen(_) => self.text.push_str("none: this is a packet that left before\n"),
             Fate::Elsewhere => writeln!(self.text, "drop: {}", ELSEWHERE.1)?,
         }
+        if let Some(ruled) = step.ruled {
+            self.answers(&ruled.notes().answers)?;
+        }
         let after = match self.explained.after() {
             After::None => None,
             After::Stands(record) => Some(self.explained.line(&record).to_string()),
@@ -409,6 +413,17 @@ impl Page<'_, '_> {
             let by = if let By::Host(_) = left.by { "this host answers" } else { "leaves" };
             let dev = left.dev.map_or(String::new(), |dev| format!(" by {dev}"));
             writeln!(self.text, "{by}{dev}: {}", Described(left.bytes))?;
+        }
+        Ok(())
+    }
+
+    /// What matches were told that neither the packet nor a capture tells.
+    fn answers(&mut self, answers: &Answers) -> fmt::Result {
+        for name in &answers.assumed {
+            writeln!(self.text, "assumed: {}", crate::text::assumption(name))?;
+        }
+        for Given { extension, words } in &answers.given {
+            writeln!(self.text, "given: {words} ({extension})")?;
         }
         Ok(())
     }

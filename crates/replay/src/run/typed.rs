@@ -101,6 +101,7 @@ impl Replay {
         debug_assert!(entry.way != Way::Out, "nobody types what has left already");
         let arriving = Arriving { capture: 0, captured, now, entry };
         core.engine.set_arrival_mark(packet.mark);
+        core.engine.shared_mut().known.next = packet.known.clone();
         super::arrive((gate, core), explaining.as_ref(), &arriving, sink)
     }
 }

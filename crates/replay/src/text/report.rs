@@ -1,6 +1,6 @@
 //! The summary for people.
 
-use crate::text::assumption;
+use crate::text::{assumption, knowledge};
 use std::fmt;
 
 use stateward_conntrack::Instant;
@@ -26,6 +26,9 @@ impl fmt::Display for Report<'_> {
         let assumed = summary.assumed.sorted().into_iter();
         let assumed = assumed.map(|(name, count)| (assumption(name), count));
         column(f, "Assumed of packets, because a capture cannot know", assumed)?;
+        let given =
+            summary.given.sorted().into_iter().map(|(name, count)| (knowledge(name), count));
+        column(f, "Given of packets, since a capture cannot know", given)?;
         let statistics = self.0.engine().tracker().statistics();
         let given_up = "connections gave way to new ones (early_drop)";
         column(f, "The table was full", [(given_up, statistics.early_drop)])?;

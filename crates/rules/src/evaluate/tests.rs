@@ -202,6 +202,11 @@ impl Alone {
         (&self.passed, &self.logged, self.mark)
     }
 
+    /// What is known beside it.
+    pub(crate) fn know(&mut self, known: crate::known::Known) {
+        self.shared.borrow_mut().known = known;
+    }
+
     /// The Ethernet header it came with.
     pub(crate) fn set_link_header(&mut self, header: [u8; 14]) {
         self.link_header = Some(header);
@@ -293,6 +298,7 @@ impl Context for Alone {
     fn set_mark(&mut self, mark: u32) {
         self.mark = mark;
     }
+    fn restore_mark(&self, _: u32) {}
     fn address_types(&self, address: IpAddr, _: Option<&str>) -> u16 {
         if address == IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2)) { 1 << 2 } else { 1 << 1 }
     }
@@ -353,6 +359,15 @@ fn rules(text: &str) -> ValidRuleset {
 /// (hotdrop).
 pub(crate) fn met(rule: &str, packet: &mut Alone) -> Option<bool> {
     met_by(&mut asked_for(rule, packet.packet().unwrap().family()), packet)
+}
+
+/// Whether a packet passes a rule of mangle that stands in the chain of a hook.
+pub(crate) fn met_in(hook: Hook, rule: &str, packet: &mut Alone) -> bool {
+    let text = format!("*mangle\n-A {hook} {rule} -j DROP\nCOMMIT\n");
+    let family = packet.packet().unwrap().family();
+    let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
+    let mut linear = CompiledRuleset::new(&rules.unwrap());
+    linear.ask(TableName::Mangle, hook, packet).verdict == ChainVerdict::Drop
 }
 
 /// What a packet of FORWARD comes to by one rule, of which everything behind `-A FORWARD` is given.

@@ -5,6 +5,7 @@ use stateward_wire::Family;
 use crate::context::View;
 use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension, Place};
+use crate::known::Process;
 use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::rule::Test;
@@ -73,9 +74,23 @@ impl Extension for Cgroup {
 }
 
 impl Matching for Cgroup {
-    /// No process is known to have sent the packet: it is of no group, asked with `!` or without.
+    /// If nothing is known, no process has sent the packet: it is of no group, asked with `!` or
+    /// without.
     fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
-        view.context.assume("cgroup");
-        Ok(false)
+        let shared = view.context.shared().borrow();
+        let told = shared.known.sender(view, Process::group_words);
+        let process = told.as_ref().and_then(|told| told.value);
+        let passes = process.is_some_and(|process| {
+            let path = self.path.as_ref();
+            path.is_none_or(|(path, inverted)| process.is_below(path) != *inverted)
+                && self.class.is_none_or(|class| class.passes(class.value == process.class))
+        });
+        let words = told.map(|told| told.words);
+        drop(shared);
+        match words {
+            Some(words) => view.context.give("cgroup", words),
+            None => view.context.assume("cgroup"),
+        }
+        Ok(passes)
     }
 }

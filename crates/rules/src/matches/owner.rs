@@ -5,6 +5,7 @@ use stateward_wire::Family;
 use crate::context::View;
 use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension, Place};
+use crate::known::Process;
 use crate::memory::Memory;
 use crate::number;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
@@ -126,13 +127,37 @@ fn range(given: &Given<'_>) -> Result<(u32, u32), Refusal> {
 }
 
 impl Matching for Owner {
-    /// No process is known to have sent the packet: so it is with what is forwarded, and with what
-    /// this host answers. Then all that is asked must be asked with `!`.
+    /// If nothing is known, no process has sent the packet: so it is with what is forwarded, and
+    /// with what this host answers. Then all that is asked must be asked with `!`.
     fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
-        view.context.assume("owner");
-        let Self { user, group, socket, .. } = self;
-        Ok(user.is_none_or(|user| user.inverted)
-            && group.is_none_or(|group| group.inverted)
-            && socket.is_none_or(|socket| socket.inverted))
+        let shared = view.context.shared().borrow();
+        let told = shared.known.sender(view, Process::owner_words);
+        let passes = self.owns(told.as_ref().and_then(|told| told.value));
+        let words = told.map(|told| told.words);
+        drop(shared);
+        match words {
+            Some(words) => view.context.give("owner", words),
+            None => view.context.assume("owner"),
+        }
+        Ok(passes)
+    }
+}
+
+impl Owner {
+    fn owns(&self, process: Option<&Process>) -> bool {
+        let Self { user, group, socket, supplementary } = self;
+        let Some(process) = process else {
+            return user.is_none_or(|user| user.inverted)
+                && group.is_none_or(|group| group.inverted)
+                && socket.is_none_or(|socket| socket.inverted);
+        };
+        let is_in = |(first, last): (u32, u32), id: u32| (first..=last).contains(&id);
+        user.is_none_or(|user| user.passes(is_in(user.value, process.user)))
+            && group.is_none_or(|group| {
+                let others = process.groups.iter().filter(|_| *supplementary);
+                let mut all = std::iter::once(&process.group).chain(others);
+                group.passes(all.any(|id| is_in(group.value, *id)))
+            })
+            && socket.is_none_or(|socket| !socket.inverted)
     }
 }

@@ -107,12 +107,37 @@ fn interface(given: &Given<'_>) -> Result<Interface, Refusal> {
 }
 
 impl Matching for Physdev {
-    /// No bridge is known to have carried the packet. Then all that is asked must be asked with
-    /// `!`.
+    /// If nothing is known, no bridge has carried the packet.
     fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
-        view.context.assume("physdev");
+        let shared = view.context.shared().borrow();
+        let told = shared.known.port(view.context.ingress());
+        let port = told.as_ref().and_then(|told| told.value);
+        let passes = port.map_or_else(|| self.is_of_none(), |port| self.came_by(port));
+        let words = told.map(|told| told.words);
+        drop(shared);
+        match words {
+            Some(words) => view.context.give("physdev", words),
+            None => view.context.assume("physdev"),
+        }
+        Ok(passes)
+    }
+}
+
+impl Physdev {
+    /// What no bridge has carried: all that is asked must be asked with `!`.
+    fn is_of_none(&self) -> bool {
         let Self { input, output, is_in, is_out, is_bridged } = self;
         let ports = [input, output].into_iter().flatten().all(|port| port.inverted);
-        Ok(ports && [is_in, is_out, is_bridged].into_iter().flatten().all(|asked| asked.inverted))
+        ports && [is_in, is_out, is_bridged].into_iter().flatten().all(|asked| asked.inverted)
+    }
+
+    /// What came by a bridge's port and is routed: it leaves by none, and `--physdev-out` lets
+    /// nothing pass then, not even with `!`.
+    fn came_by(&self, port: &str) -> bool {
+        let Self { input, output, is_in, is_out, is_bridged } = self;
+        input.as_ref().is_none_or(|asked| asked.passes(asked.value.covers(port)))
+            && output.is_none()
+            && is_in.is_none_or(|asked| !asked.inverted)
+            && [is_out, is_bridged].into_iter().flatten().all(|asked| asked.inverted)
     }
 }

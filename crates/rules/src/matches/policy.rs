@@ -2,10 +2,13 @@
 
 use stateward_wire::Family;
 
-use crate::address::Network;
+use std::net::IpAddr;
+
+use crate::address::{self, Network};
 use crate::context::View;
 use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Extension, Place};
+use crate::known::Transform;
 use crate::matches::conntrack::save_address;
 use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal, Seen};
@@ -252,9 +255,55 @@ impl Element {
 }
 
 impl Matching for Policy {
-    /// IPsec is not known to have anything to do with the packet.
+    /// If nothing is known, IPsec has nothing to do with the packet.
     fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
-        view.context.assume("policy");
-        Ok(!self.ipsec)
+        let shared = view.context.shared().borrow();
+        let told = shared.known.transform(view, self.direction.unwrap_or(Way::In));
+        let transform = told.as_ref().and_then(|told| told.value);
+        let passes = match transform {
+            Some(transform) => self.ipsec && self.asks_for(transform),
+            None => !self.ipsec,
+        };
+        let words = told.map(|told| told.words);
+        drop(shared);
+        match words {
+            Some(words) => view.context.give("policy", words),
+            None => view.context.assume("policy"),
+        }
+        Ok(passes)
+    }
+}
+
+impl Policy {
+    /// A policy of one element: with `--strict` the rule has one as well, without it the first
+    /// counts.
+    fn asks_for(&self, transform: &Transform) -> bool {
+        let one = !self.strict || self.elements.len() == 1;
+        one && self.elements.first().is_some_and(|element| element.is(transform))
+    }
+}
+
+impl Element {
+    fn is(&self, transform: &Transform) -> bool {
+        let Self { reqid, spi, protocol, mode, source, destination } = self;
+        let [from, to] = match transform.tunnel {
+            Some(ends) => ends.map(Some),
+            None => [None; 2],
+        };
+        let within = |asked: &Option<Test<Network>>, end: Option<IpAddr>| {
+            asked.is_none_or(|asked| {
+                let masked = |end| address::masked(end, asked.value.mask);
+                asked.passes(end.is_some_and(|end| {
+                    end.is_ipv4() == asked.value.address.is_ipv4()
+                        && masked(end) == masked(asked.value.address)
+                }))
+            })
+        };
+        reqid.is_none_or(|asked| asked.passes(asked.value == transform.reqid))
+            && spi.is_none_or(|asked| asked.passes(asked.value == transform.spi))
+            && protocol.is_none_or(|asked| asked.passes(asked.value == transform.protocol))
+            && mode.is_none_or(|asked| asked.passes(asked.value == transform.mode))
+            && within(source, from)
+            && within(destination, to)
     }
 }

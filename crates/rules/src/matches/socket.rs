@@ -67,9 +67,24 @@ impl Extension for Socket {
 }
 
 impl Matching for Socket {
-    /// No socket of this host is known.
+    /// If nothing is known, there is none.
     fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
-        view.context.assume("socket");
-        Ok(false)
+        let shared = view.context.shared().borrow();
+        let Some(told) = shared.known.socket(&view.packet) else {
+            drop(shared);
+            view.context.assume("socket");
+            return Ok(false);
+        };
+        let found = told.value.filter(|socket| {
+            (self.unbound || !socket.is_everywhere()) && (!self.transparent || socket.transparent)
+        });
+        let mark = found.map(|socket| socket.mark);
+        let words = told.words;
+        drop(shared);
+        view.context.give("socket", words);
+        if let Some(mark) = mark.filter(|_| self.restore_mark) {
+            view.context.restore_mark(mark);
+        }
+        Ok(mark.is_some())
     }
 }

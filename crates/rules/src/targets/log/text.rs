@@ -26,6 +26,11 @@ pub(super) fn line(log: &Log, context: &dyn Context) -> String {
 fn write_line(text: &mut String, log: &Log, context: &dyn Context) -> Told {
     let (input, output) = (context.input(), context.output());
     write!(text, "{}IN={input} OUT={output} ", log.prefix)?;
+    let shared = context.shared().borrow();
+    if let Some(port) = shared.known.port(context.ingress()).and_then(|told| told.value) {
+        write!(text, "PHYSIN={port} ")?;
+    }
+    drop(shared);
     if !input.is_empty() {
         link_header(text, log, context)?;
     }
