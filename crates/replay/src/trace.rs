@@ -446,8 +446,8 @@ impl Serialize for Statistics<'_> {
         let expect = self.tracker.expectations().statistics();
         let mut map = serializer.serialize_map(None)?;
         let columns = [
-            // Today's kernels count neither of these two, nor restarts of a search.
-            ("found", 0),
+            // Today's kernels do not count `insert`, nor restarts of a search.
+            ("found", statistics.found),
             ("invalid", statistics.invalid),
             ("insert", 0),
             ("insert_failed", statistics.insert_failed),
