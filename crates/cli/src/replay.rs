@@ -12,6 +12,7 @@ use stateward_replay::run::{Input, Meanwhile, Replay, Sink, Step};
 use stateward_replay::summary::Summary;
 use stateward_replay::text::{Colour, Grouped, Lines, Report, Wanted};
 use stateward_replay::trace::{End, JsonLines};
+use stateward_replay::verify::Verified;
 use stateward_rules::ShowCounters;
 use stateward_wire::Family;
 
@@ -33,6 +34,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
             let hint = "the interfaces of the machine stand in the configuration".to_owned();
             Failure::usage(format!("--in: the machine has no interface `{name}`"), Some(hint))
         })?;
+    if args.verify && replay.verify().is_err() {
+        let hint = "give the machine's interfaces and routes: --config gateway.toml".to_owned();
+        return Err(Failure::usage("--verify needs a machine that routes", Some(hint)));
+    }
     let names = files.clone();
     if !args.explain.is_empty() {
         let packets = args.explain.iter().cloned().collect();
@@ -60,7 +65,8 @@ pub(crate) fn run(args: &ReplayArgs) -> Result<(), Failure> {
         eprintln!("note: --explain: there is no packet {beyond}: the captures hold {last}");
     }
     let (packets, summary) = (replay.summary().packets, replay.summary());
-    let not_evaluated = not_evaluated(summary);
+    let verified = replay.verified().map_or(Ok(()), |verified| verified_or_not(&verified));
+    let not_evaluated = not_evaluated(summary).and(verified);
     match replay.into_errors() {
         none if none.is_empty() => not_evaluated,
         errors => Err(Failure::captures(&errors, packets)),
@@ -81,6 +87,15 @@ pub(crate) fn not_evaluated(summary: &Summary) -> Result<(), Failure> {
             Grouped(count),
             names.join(", ")
         ))),
+    }
+}
+
+/// Whether what left was what was predicted.
+fn verified_or_not(verified: &Verified) -> Result<(), Failure> {
+    match verified.wrong() {
+        0 => Ok(()),
+        1 => Err(Failure::no("a packet did not leave as predicted")),
+        count => Err(Failure::no(format!("{} packets did not leave as predicted", Grouped(count)))),
     }
 }
 

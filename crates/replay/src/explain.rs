@@ -91,7 +91,7 @@ impl<'a> Explained<'a> {
     pub(crate) fn new(engine: &'a Engine, explaining: &'a Explaining, fate: Fate) -> Self {
         let outcome = match fate {
             Fate::Walked(outcome) => Some(outcome),
-            Fate::Seen(_) | Fate::Elsewhere => None,
+            Fate::Seen(_) | Fate::Missed(_) | Fate::Elsewhere => None,
         };
         Self { engine, all: explaining, outcome }
     }

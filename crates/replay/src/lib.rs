@@ -10,6 +10,7 @@
 //! - [`run`]: the loop, which hands each packet to the engine and what came of it to a sink;
 //! - [`entrance`]: where a packet entered the machine, and [`sighting`]: what left it and is no
 //!   input;
+//! - [`verify`]: what was predicted to leave, held against what left;
 //! - [`reach`]: what rules name that no packet can reach;
 //! - [`numbering`]: the connections' numbers;
 //! - [`text`] and [`trace`]: what came of it for people and for programs, [`describe`]: one packet,
@@ -41,8 +42,11 @@ pub mod table;
 pub mod text;
 pub mod trace;
 pub mod typed;
+pub mod verify;
 pub mod write;
 
+mod ahead;
+mod likeness;
 mod picture;
 
 #[cfg(test)]

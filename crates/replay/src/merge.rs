@@ -27,6 +27,17 @@ pub struct Merge {
     started: bool,
 }
 
+/// A packet at its turn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Coming<'a> {
+    /// The capture it is from.
+    pub(crate) position: usize,
+    /// With its time raised if need be.
+    pub(crate) packet: Captured<'a>,
+    /// Its time as it was recorded.
+    pub(crate) recorded: u64,
+}
+
 struct Input {
     capture: Capture,
     /// The latest time it has shown: that of the packet it waits with.
@@ -72,6 +83,13 @@ impl Merge {
         let Reverse((time, position)) = *self.waiting.peek()?;
         let packet = self.inputs.get(position)?.capture.packet();
         Some((position, Captured { time, ..packet }))
+    }
+
+    /// The packet at hand, as [`Merge::packet`].
+    pub(crate) fn coming(&self) -> Option<Coming<'_>> {
+        let (position, packet) = self.packet()?;
+        let recorded = self.capture(position)?.packet().time;
+        Some(Coming { position, packet, recorded })
     }
 
     /// The captures, in the order they were given.

@@ -19,6 +19,7 @@ use std::io;
 
 use stateward_conntrack::{ConnId, Event, EventKind, Instant, Record, Subject};
 use stateward_engine::account::Keep;
+use stateward_engine::route::Routing;
 use stateward_engine::rules::{Notes, Passed};
 use stateward_engine::{
     Arrival, BURST, By, Emitted, Engine, From as Origin, InterfaceId, LinkHeader, Outcome, Port,
@@ -28,6 +29,7 @@ use stateward_engine::{
 use stateward_rules::StepName;
 
 use self::gate::{Arriving, Gate};
+use crate::ahead::Ahead;
 use crate::capture::{Capture, CaptureError, Captured};
 use crate::entrance::{Entrance, Entry};
 use crate::explain::{Explained, Explaining};
@@ -36,6 +38,7 @@ use crate::merge::Merge;
 use crate::numbering::Numbering;
 use crate::sighting::Sighting;
 use crate::summary::Summary;
+use crate::verify::{Missed, Predictions, Verified};
 
 /// What is told of a replay as it goes.
 pub trait Sink {
@@ -131,9 +134,15 @@ pub enum Fate {
     Walked(Outcome),
     /// It is a record of what this replay had emitted.
     Seen(Sighting),
+    /// It is a record of what left, but not as this replay predicted.
+    Missed(Missed),
     /// It was for another machine on the link.
     Elsewhere,
 }
+
+/// A machine that does not route cannot be verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotRouting;
 
 /// What time alone brought about.
 #[derive(Debug, Clone, Copy)]
@@ -205,6 +214,8 @@ pub struct Input {
 /// See the module's essay.
 pub struct Replay {
     merge: Merge,
+    /// Reads it before its turn, where the machine that was captured is to be followed.
+    ahead: Option<Ahead>,
     gate: Gate,
     core: Core,
     explaining: Option<Explaining>,
@@ -239,7 +250,32 @@ impl Replay {
         let merge = Merge::new(inputs.into_iter().map(|input| input.capture).collect());
         let core = Core::new(machine.engine());
         let (explaining, named, given) = (None, typed::Named::default(), None);
-        Ok(Self { merge, gate, core, explaining, named, given })
+        Ok(Self { merge, ahead: None, gate, core, explaining, named, given })
+    }
+
+    /// Has what leaves held against what the captures say has left ([`verify`](crate::verify)), and
+    /// follows the captured machine where it chose at random.
+    ///
+    /// # Errors
+    /// Where routing is off: nothing says then by which interface packets leave.
+    pub fn verify(&mut self) -> Result<(), NotRouting> {
+        if self.core.engine.network().routing() == Routing::Off {
+            return Err(NotRouting);
+        }
+        (self.ahead, self.gate.predictions) =
+            (Some(Ahead::default()), Some(Predictions::default()));
+        Ok(())
+    }
+
+    /// What came of the predictions, if they are verified.
+    pub fn verified(&self) -> Option<Verified> {
+        let predictions = self.gate.predictions.as_ref()?;
+        let mut named = Vec::new();
+        for capture in self.merge.captures() {
+            named.extend(capture.interfaces().iter().filter_map(|known| known.name.as_deref()));
+        }
+        let entrance = &self.gate.entrance;
+        Some(predictions.verified(|id| named.contains(&entrance.name(id))))
     }
 
     /// Has packets explained: their [`Step`] holds all of their way.
@@ -258,12 +294,28 @@ impl Replay {
     /// # Errors
     /// Those of the sink.
     pub fn step(&mut self, sink: &mut dyn Sink) -> io::Result<bool> {
-        let Self { merge, gate, core, explaining, .. } = self;
-        let more = merge.advance();
-        gate.summary.backwards = merge.backwards().sum();
-        let Some(arriving) = gate.next(merge, &core.engine).filter(|_| more) else {
-            return Ok(false);
+        let Self { merge, ahead, gate, core, explaining, .. } = self;
+        let more = match ahead {
+            Some(ahead) => ahead.advance(merge),
+            None => merge.advance(),
         };
+        gate.summary.backwards = match ahead {
+            Some(ahead) => ahead.backwards,
+            None => merge.backwards().sum(),
+        };
+        if !more {
+            return Ok(false);
+        }
+        if let Some(ends) = ahead.as_mut().and_then(Ahead::left_as) {
+            core.engine.set_nat_wish(ends.wish());
+        }
+        let coming = match ahead {
+            Some(ahead) => ahead.coming(),
+            None => merge.coming(),
+        };
+        let Some(coming) = coming else { return Ok(false) };
+        let interfaces = merge.capture(coming.position).map_or(&[][..], Capture::interfaces);
+        let arriving = gate.next(coming, interfaces, &core.engine);
         arrive((gate, core), explaining.as_ref(), &arriving, sink)?;
         Ok(true)
     }
@@ -271,6 +323,10 @@ impl Replay {
     /// The next packets, at most as many as the engine takes at once; false when there are none any
     /// more.
     pub fn burst(&mut self) -> bool {
+        if self.ahead.is_some() {
+            // Nobody listens, so nothing can fail.
+            return self.step(&mut Nobody).unwrap_or_default();
+        }
         let more = self.gather();
         let Self { merge, gate, core, .. } = self;
         let Core { engine, bytes, burst, emitted, events, .. } = core;
@@ -313,7 +369,9 @@ impl Replay {
             if !merge.advance() {
                 return false;
             }
-            let Some(arriving) = gate.next(merge, &core.engine) else { return false };
+            let Some(coming) = merge.coming() else { return false };
+            let interfaces = merge.capture(coming.position).map_or(&[][..], Capture::interfaces);
+            let arriving = gate.next(coming, interfaces, &core.engine);
             if gate.sights {
                 // What leaves by time alone may be this packet. Nobody listens, so nothing can
                 // fail.

@@ -92,7 +92,7 @@ impl<W: Write> Lines<W> {
                 let direction = outcome.connection.map(|connection| connection.direction);
                 (outcome.state, direction, trace::verdict(outcome.verdict))
             }
-            Fate::Seen(_) => (None, None, "seen"),
+            Fate::Seen(_) | Fate::Missed(_) => (None, None, "seen"),
             Fate::Elsewhere => (None, None, "drop"),
         };
         let arrow = match direction {
@@ -119,6 +119,7 @@ impl<W: Write> Lines<W> {
         match step.fate {
             Fate::Walked(outcome) => reason(line, step, &outcome, &paint(style_of(state))),
             Fate::Elsewhere => write!(line, "  | wire: {}", ELSEWHERE.1),
+            Fate::Missed(missed) => write!(line, "  | {}", missed.sentence()),
             Fate::Seen(_) => Ok(()),
         }
     }
@@ -328,7 +329,7 @@ pub(crate) fn style_of_fate(fate: &Fate) -> Style {
             Verdict::Queue(_) => AnsiColor::Yellow.on_default(),
             Verdict::Forward(_) | Verdict::Input | Verdict::Output(_) => Style::new(),
         },
-        Fate::Elsewhere => AnsiColor::Red.on_default().bold(),
+        Fate::Elsewhere | Fate::Missed(_) => AnsiColor::Red.on_default().bold(),
         Fate::Seen(_) => Style::new().dimmed(),
     }
 }

@@ -27,6 +27,7 @@ pub use self::explanation::Explanation;
 pub use self::notes::{Answers, Log};
 use crate::run::{ELSEWHERE, Fate, Left, Meanwhile, Out, Replay, Ruled, Sink, Step};
 use crate::summary::{STATES, Summary, Tally};
+use crate::verify::{Missed, Verified};
 
 /// A record of type `packet`.
 #[derive(Debug, Serialize)]
@@ -124,6 +125,11 @@ impl<'a> Packet<'a> {
         };
         match step.fate {
             Fate::Seen(_) => plain,
+            Fate::Missed(missed) => Self {
+                reason: Some(Sentence::Missed(missed)),
+                reason_code: Some(missed.code()),
+                ..plain
+            },
             Fate::Elsewhere => Self {
                 verdict: "drop",
                 at: Some(Place::Stage("wire")),
@@ -197,7 +203,7 @@ fn length(step: &Step<'_>) -> usize {
     let bytes = step.captured.bytes;
     match step.fate {
         Fate::Walked(outcome) => outcome.length,
-        Fate::Seen(_) | Fate::Elsewhere => {
+        Fate::Seen(_) | Fate::Missed(_) | Fate::Elsewhere => {
             stateward_wire::Packet::parse_cut(bytes).map_or(bytes.len(), |packet| packet.length())
         }
     }
@@ -222,6 +228,8 @@ pub const fn verdict(verdict: Verdict) -> &'static str {
 pub enum Sentence {
     /// The engine's.
     Why(Why),
+    /// It was not as predicted.
+    Missed(Missed),
     /// It was for another machine on the link.
     Elsewhere,
 }
@@ -230,6 +238,7 @@ impl fmt::Display for Sentence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Why(why) => why.fmt(f),
+            Self::Missed(missed) => f.write_str(missed.sentence()),
             Self::Elsewhere => f.write_str(ELSEWHERE.1),
         }
     }
@@ -334,6 +343,9 @@ pub struct End<'a> {
     /// Packets of which something was given, by the match that asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given: Option<&'a crate::summary::Tally>,
+    /// What came of predictions, if they were verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verified: Option<Verified>,
     /// Counters of the tracker.
     pub statistics: Statistics<'a>,
     /// IP packets read.
@@ -376,6 +388,7 @@ impl<'a> End<'a> {
             given: (!summary.given.sorted().is_empty()).then_some(&summary.given),
             table: with_tables.then_some(Table(replay)),
             expectations: with_tables.then(|| Expectations(replay.engine().tracker())),
+            verified: replay.verified(),
             statistics: Statistics { tracker: replay.engine().tracker(), summary },
             packets: summary.packets,
             connections: summary.connections,

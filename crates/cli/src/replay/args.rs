@@ -29,6 +29,13 @@ pub(crate) struct ReplayArgs {
     #[arg(long = "in", short, value_name = "IFACE=FILE", help_heading = "The machine")]
     pub(crate) input: Vec<InFile>,
 
+    /// Hold what leaves against the capture: every packet predicted to leave must be in it as it was
+    /// sent, and every other that left is told. Needs a capture of all interfaces (`-i any`, or
+    /// several files) and the configuration of the machine; where the kernel chose at random, it
+    /// is followed
+    #[arg(long, help_heading = "Output")]
+    pub(crate) verify: bool,
+
     /// For people or for programs
     #[arg(long, short, value_enum, default_value = "text", help_heading = "Output")]
     pub(crate) format: Format,
@@ -97,8 +104,8 @@ The line of a packet:
   reason      the rule that dropped it; why it is INVALID, ignored or dropped, with the numbers that
               decided; what of the rules could not be evaluated. Lines of LOG stand below.
 
-Exit status: 0 done, 1 packets met rules that are not evaluated, 2 wrong usage or unreadable input. Of a damaged capture everything readable is
-replayed first.";
+Exit status: 0 done, 1 packets met rules that are not evaluated, or left otherwise than --verify
+predicts, 2 wrong usage or unreadable input. Of a damaged capture everything readable is replayed first.";
 
 /// How the output is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]

@@ -109,7 +109,7 @@ impl<W: Write> Sink for Explanations<W> {
 fn brief(text: &mut String, step: &Step<'_>) -> fmt::Result {
     let (state, verdict) = match step.fate {
         Fate::Walked(outcome) => (outcome.state, trace::verdict(outcome.verdict)),
-        Fate::Seen(_) => (None, "seen"),
+        Fate::Seen(_) | Fate::Missed(_) => (None, "seen"),
         Fate::Elsewhere => (None, "drop"),
     };
     let state = state.map_or(String::new(), |state| format!("{}, ", state.name()));
@@ -395,6 +395,7 @@ impl Page<'_, '_> {
         match step.fate {
             Fate::Walked(outcome) => self.verdict(step, &outcome)?,
             Fate::Seen(_) => self.text.push_str("none: this is a packet that left before\n"),
+            Fate::Missed(missed) => writeln!(self.text, "none: this packet {}", missed.sentence())?,
             Fate::Elsewhere => writeln!(self.text, "drop: {}", ELSEWHERE.1)?,
         }
         if let Some(ruled) = step.ruled {

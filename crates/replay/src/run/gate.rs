@@ -1,16 +1,19 @@
 //! The gate: what a packet is before the engine sees it, and what is remembered of what left.
 
+use std::net::IpAddr;
+
 use stateward_conntrack::Instant;
 use stateward_engine::route::Routing;
 use stateward_engine::{By, Emitted, Engine, InterfaceId, Port};
 use stateward_wire::Packet;
 
 use super::{ELSEWHERE, Fate};
-use crate::capture::Captured;
+use crate::capture::{Captured, Interface};
 use crate::entrance::{Entrance, Entry, Way};
-use crate::merge::Merge;
+use crate::merge::Coming;
 use crate::sighting::{Emission, Likeness, Maker, Recorded, Sighting, Sightings};
 use crate::summary::{self, Summary};
+use crate::verify::{Predictions, Record};
 
 /// Where packets come in: what each is before the engine sees it, and what it counts as.
 pub(super) struct Gate {
@@ -18,6 +21,11 @@ pub(super) struct Gate {
     sightings: Sightings,
     /// Sightings are to be expected: packets are recorded in more than one place or direction.
     pub(super) sights: bool,
+    /// What leaves is held against the capture.
+    pub(super) predictions: Option<Predictions>,
+    /// The packet at hand was recorded as it left, or must have been: its source is not where it was
+    /// recorded. Known only where predictions are held against it.
+    leaves: bool,
     pub(super) summary: Summary,
 }
 
@@ -38,6 +46,23 @@ fn unpadded(bytes: &[u8]) -> &[u8] {
     Packet::parse_cut(bytes).map_or(bytes, |packet| packet.bytes())
 }
 
+/// Whether a packet of which the capture does not say which way it went has left: its source is
+/// this host, or behind another interface.
+fn left(engine: &Engine, entry: &Entry, packet: &Captured<'_>) -> bool {
+    if entry.port == Port::Local {
+        return true;
+    }
+    let source = Packet::parse_cut(packet.bytes).ok().map(|packet| packet.source());
+    // Every link has addresses of its own; nothing routes to them.
+    let is_of_link = |source: &IpAddr| match source {
+        IpAddr::V4(source) => source.is_link_local() || source.is_unspecified(),
+        IpAddr::V6(source) => source.is_unicast_link_local() || source.is_unspecified(),
+    };
+    let source = source.filter(|source| !is_of_link(source));
+    let behind = source.and_then(|source| engine.network().route(source));
+    entry.recorded.is_some() && behind.is_some() && behind != entry.recorded
+}
+
 impl Gate {
     pub(super) fn new(entrance: Entrance, given: &[Option<String>], routing: Routing) -> Self {
         let (likeness, routes) = match routing {
@@ -48,22 +73,36 @@ impl Gate {
         let first = places.next();
         let several = places.any(|place| Some(place) != first);
         let sightings = Sightings::new(likeness);
-        Self { entrance, sightings, sights: several || routes, summary: Summary::default() }
+        let sights = several || routes;
+        Self {
+            entrance,
+            sightings,
+            sights,
+            predictions: None,
+            leaves: false,
+            summary: Summary::default(),
+        }
     }
 
     /// The packet that the captures have come to.
     #[inline]
-    pub(super) fn next<'a>(&mut self, merge: &'a Merge, engine: &Engine) -> Option<Arriving<'a>> {
-        let (position, packet) = merge.packet()?;
-        let capture = merge.capture(position)?;
+    pub(super) fn next<'a>(
+        &mut self,
+        coming: Coming<'a>,
+        interfaces: &[Interface],
+        engine: &Engine,
+    ) -> Arriving<'a> {
+        let Coming { position, packet, recorded } = coming;
         let now = Instant(packet.time);
         // The clock never runs backwards; what is shown is what was recorded.
-        let captured = Captured { time: capture.packet().time, ..packet };
-        let interfaces = capture.interfaces();
+        let captured = Captured { time: recorded, ..packet };
         let entry = self.entrance.of(engine.network(), position, interfaces, &captured);
         self.summary.read(now, captured.cut, captured.original_length > entry.mtu);
         self.sights |= captured.direction.is_some() || interfaces.len() > 1;
-        Some(Arriving { capture: position, captured, now, entry })
+        self.leaves = self.predictions.is_some()
+            && (entry.way == Way::Out
+                || entry.way == Way::Unknown && left(engine, &entry, &packet));
+        Arriving { capture: position, captured, now, entry }
     }
 
     /// What becomes of a packet that does not come in.
@@ -76,11 +115,23 @@ impl Gate {
         }
         let own = entry.port == Port::Local;
         let recorded = Recorded { on: entry.recorded, way: entry.way, own };
+        let bytes = unpadded(captured.bytes);
+        let record = Record { number: self.summary.packets, on: entry.recorded, own, bytes };
         if self.sights
-            && let Some(sighting) = self.sightings.find(recorded, unpadded(captured.bytes), *now)
+            && let Some(sighting) = self.sightings.find(recorded, bytes, *now)
         {
             self.summary.verdicts.seen += 1;
+            if let Some(predictions) = &mut self.predictions {
+                predictions.saw(&Record { on: sighting.on, ..record }, *now);
+            }
             return Some(Fate::Seen(sighting));
+        }
+        if self.leaves
+            && let Some(predictions) = &mut self.predictions
+            && let Some(missed) = predictions.missed(&record, *now)
+        {
+            self.summary.verdicts.seen += 1;
+            return Some(Fate::Missed(missed));
         }
         self.summary.unfinished += u64::from(summary::is_unfinished(captured.bytes));
         None
@@ -98,11 +149,10 @@ impl Gate {
             return;
         }
         // What was recorded on its way out already will not be recorded so again.
-        let by_itself = entry.is_some_and(|entry| entry.way == Way::Out);
+        let by_itself = entry.is_some_and(|entry| entry.way == Way::Out || self.leaves);
         let from = entry.and_then(|entry| entry.recorded);
         if let Some((to, bytes)) = own.filter(|_| !by_itself) {
-            let maker = Maker::Other;
-            self.sightings.emitted(Emission { from, to, maker, bytes }, now);
+            self.emitted(Emission { from, to, maker: Maker::Other, bytes }, now);
         }
         for &Emitted { interface: to, by, ref bytes } in emitted {
             let maker = match by {
@@ -110,7 +160,14 @@ impl Gate {
                 By::Packet => Maker::Other,
                 By::Host(_) => Maker::Host,
             };
-            self.sightings.emitted(Emission { from, to, maker, bytes }, now);
+            self.emitted(Emission { from, to, maker, bytes }, now);
+        }
+    }
+
+    fn emitted(&mut self, emission: Emission<'_>, now: Instant) {
+        self.sightings.emitted(emission, now);
+        if let Some(predictions) = &mut self.predictions {
+            predictions.predict(self.summary.packets, &emission, now);
         }
     }
 

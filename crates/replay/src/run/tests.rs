@@ -20,6 +20,7 @@ impl Sink for Notes {
                 format!("{state} {}", crate::trace::verdict(outcome.verdict))
             }
             Fate::Seen(_) => "seen".to_owned(),
+            Fate::Missed(missed) => missed.code().to_owned(),
             Fate::Elsewhere => "elsewhere".to_owned(),
         };
         let number = step.connection.map_or(String::new(), |number| format!(" #{number}"));

@@ -56,6 +56,7 @@ impl Replay {
         let [given] = given;
         Ok(Self {
             merge: Merge::new(Vec::new()),
+            ahead: None,
             gate,
             core: Core::new(machine.engine()),
             explaining: None,

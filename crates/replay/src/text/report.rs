@@ -7,8 +7,10 @@ use stateward_conntrack::Instant;
 
 use super::{Clock, Date, NANOS_PER_DAY};
 use crate::capture::Counters;
+use crate::describe::Described;
 use crate::run::Replay;
 use crate::summary::{STATES, Summary, Verdicts};
+use crate::verify::{Difference, Left, Verified};
 
 /// The summary of a replay, several lines.
 pub struct Report<'a>(pub &'a Replay);
@@ -32,11 +34,49 @@ impl fmt::Display for Report<'_> {
         let statistics = self.0.engine().tracker().statistics();
         let given_up = "connections gave way to new ones (early_drop)";
         column(f, "The table was full", [(given_up, statistics.early_drop)])?;
-        column(f, "The capture", self.capture())
+        column(f, "The capture", self.capture())?;
+        self.0.verified().map_or(Ok(()), |verified| self.verified(f, &verified))
     }
 }
 
 impl Report<'_> {
+    /// What came of predictions.
+    fn verified(&self, f: &mut fmt::Formatter<'_>, verified: &Verified) -> fmt::Result {
+        writeln!(f, "Predicted to leave by interfaces that were captured")?;
+        writeln!(f, "{:>14}  packets", Grouped(verified.predicted).to_string())?;
+        let lines = [
+            ("seen, byte for byte", verified.seen),
+            ("left otherwise", verified.otherwise),
+            ("never seen", verified.never),
+            ("too close to the capture's end to tell", verified.open),
+            ("left, though nothing predicted it", verified.unpredicted),
+        ];
+        let mut lines = lines.into_iter().filter(|(_, count)| *count > 0);
+        lines.try_for_each(|(word, count)| {
+            writeln!(f, "{:>14}  {word}", Grouped(count).to_string())
+        })?;
+        verified.differences.iter().try_for_each(|difference| self.difference(f, difference))
+    }
+
+    fn difference(&self, f: &mut fmt::Formatter<'_>, difference: &Difference) -> fmt::Result {
+        let Difference { predicted, recorded } = difference;
+        let number = recorded.as_ref().or(predicted.as_ref()).map_or(0, |left| left.number);
+        writeln!(f, "Packet {number}")?;
+        let mut line = |what: &str, left: &Left| {
+            let by = left.by.map_or("?", |by| self.0.entrance().name(by));
+            writeln!(f, "  {what:<12}{by:<8} {}", Described(&left.head))
+        };
+        match (predicted, recorded) {
+            (Some(predicted), Some(recorded)) => {
+                line("predicted", predicted)?;
+                line("left as", recorded)
+            }
+            (Some(predicted), None) => line("never seen", predicted),
+            (None, Some(recorded)) => line("left as", recorded),
+            (None, None) => Ok(()),
+        }
+    }
+
     /// What the captures held that no kernel saw like that.
     fn capture(&self) -> [(&'static str, u64); 7] {
         let summary = self.0.summary();
