@@ -7,10 +7,12 @@
 //! New connections are timed apart: into a table that holds N already, then they end by virtual
 //! time alone, and the next round uses their places again.
 //!
-//! With `--rules` it is a ruleset that is measured (`bench/rules.rs`).
+//! With `--rules` it is a ruleset that is measured (`bench/rules.rs`), with `--nat` translation
+//! (`bench/nat.rs`).
 
 mod figures;
 mod memory;
+mod nat;
 mod packets;
 mod rules;
 
@@ -82,6 +84,12 @@ pub struct BenchArgs {
     /// connections in an engine with the rules and in one with their policies alone.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["proto", "connections", "new_ratio", "workers"])]
     pub rules: Option<PathBuf>,
+    /// Measure what translation (NAT) costs, instead
+    ///
+    /// Packets of connections that stand, and new connections, in an engine that translates sources
+    /// to one address, of whose ports half are in use, and in one that leaves them as they are.
+    #[arg(long, conflicts_with_all = ["proto", "connections", "new_ratio", "workers", "ipv6", "rules"])]
+    pub nat: bool,
     /// Output
     #[arg(long, value_enum, default_value = "text")]
     pub format: Format,
@@ -126,6 +134,9 @@ pub fn run(args: &BenchArgs, out: &mut impl Write) -> Result<(), BenchError> {
     }
     if !(args.seconds > 0.0 && args.seconds <= 3600.0) {
         return Err(BenchError::Usage("--seconds must be above 0 and at most 3600".into()));
+    }
+    if args.nat {
+        return nat::run(args, out);
     }
     if let Some(file) = &args.rules {
         return rules::run(args, file, out);
