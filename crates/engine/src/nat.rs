@@ -112,7 +112,7 @@ impl Engine {
             return Ok(());
         };
         let (direction, manip) = (*direction, manip(hook));
-        let mut status = self.tracker.status(flow);
+        let (mut status, mut masquerade) = self.tracker.bound(flow);
         if matches!(state, CtState::New | CtState::Related) {
             if *state == CtState::Related && is_own_icmp(frame) {
                 return self.translate_error((hook, direction), walker, frame);
@@ -120,11 +120,15 @@ impl Engine {
             if !status.has(done(manip)) {
                 self.choose(hook, walker, frame)?;
                 let flow = walker.tracked.as_ref().map(|tracked| &tracked.flow);
-                status = flow.map_or(status, |flow| self.tracker.status(flow));
+                if let Some(flow) = flow {
+                    (status, masquerade) = self.tracker.bound(flow);
+                }
             }
         }
-        if hook == Hook::Postrouting && direction == Direction::Original {
-            self.check_interface(walker, frame)?;
+        if let (Some(interface), Hook::Postrouting, Direction::Original) =
+            (masquerade, hook, direction)
+        {
+            self.check_interface(interface, walker, frame)?;
         }
         if status.has(changes(manip, direction)) {
             self.rewrite((hook, direction), walker, frame)?;
@@ -158,10 +162,13 @@ impl Engine {
 
     /// A connection that is masqueraded ends where its packets begin to leave by another interface:
     /// they would have the wrong address.
-    #[inline(always)]
-    fn check_interface(&mut self, walker: &mut Walker<'_>, frame: &Frame<'_>) -> Result<(), Ended> {
+    fn check_interface(
+        &mut self,
+        interface: u16,
+        walker: &mut Walker<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<(), Ended> {
         let Some(tracked) = &walker.tracked else { return Ok(()) };
-        let Some(interface) = self.tracker.masquerade(&tracked.flow) else { return Ok(()) };
         if walker.egress.is_none_or(|egress| egress.0 == interface) {
             return Ok(());
         }
@@ -177,10 +184,7 @@ impl Engine {
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
         let Some(tracked) = &walker.tracked else { return Ok(()) };
-        let tuples = self.tracker.tuples(&tracked.flow);
-        let Some(target) = tuples.and_then(|tuples| rewrite::target(&tuples, direction)) else {
-            return Ok(());
-        };
+        let Some(target) = self.tracker.target(&tracked.flow, direction) else { return Ok(()) };
         let field = checksum_field(&self.tracker, &frame.packet()?);
         rewrite::rewrite(frame.bytes, frame.layout, field, manip(hook).end(), &target)
             .map_err(|why| walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why))))?;

@@ -33,6 +33,33 @@ impl Tracker {
         }
     }
 
+    /// What NAT asks of every packet of a connection: its status, and the interface by which it
+    /// leaves if it is masqueraded, as [`Unconfirmed::set_masquerade`] was told.
+    #[inline]
+    pub fn bound(&self, flow: &Flow) -> (Status, Option<u16>) {
+        let entry = match flow {
+            Flow::Confirmed(id) => self.table.live(*id),
+            Flow::Unconfirmed(conn) => Some(&conn.entry),
+            Flow::None => None,
+        };
+        match entry {
+            Some(entry) => (entry.status, entry.flags.masquerade()),
+            None => (self.status(flow), None),
+        }
+    }
+
+    /// What the packets of a direction are once they are translated: the inverse of the answers to
+    /// them.
+    #[inline]
+    pub fn target(&self, flow: &Flow, direction: Direction) -> Option<Tuple> {
+        match flow {
+            Flow::Confirmed(id) if self.table.slot_of(*id).is_some() => {
+                self.table.tuple(id.slot, !direction)?.inverse()
+            }
+            _ => self.tuples(flow)?[!direction].inverse(),
+        }
+    }
+
     /// Both tuples of a packet's connection, also of the one that the packet has just ended.
     #[inline]
     pub fn tuples(&self, flow: &Flow) -> Option<PerDir<Tuple>> {
@@ -95,17 +122,6 @@ impl Tracker {
     /// not more than a fixed number of them.
     pub fn of_source(&self, tuple: &Tuple) -> impl Iterator<Item = Tuple> + '_ {
         self.table.of_source(tuple)
-    }
-
-    /// The interface by which a connection that is masqueraded leaves, as
-    /// [`Unconfirmed::set_masquerade`] was told.
-    #[inline]
-    pub fn masquerade(&self, flow: &Flow) -> Option<u16> {
-        match flow {
-            Flow::Confirmed(id) => self.table.live(*id)?.flags.masquerade(),
-            Flow::Unconfirmed(conn) => conn.entry.flags.masquerade(),
-            Flow::None => None,
-        }
     }
 
     /// Ends a packet's connection; the packet counts once more, as in the kernel.
