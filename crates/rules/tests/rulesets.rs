@@ -120,6 +120,26 @@ fn rulesets_are_printed_as_iptables_prints_them_and_read_again() {
     assert!(compared > 5_000, "{compared}");
 }
 
+/// `testkit/rulesets`: what programs that Debian does not have make of their settings.
+#[test]
+fn rulesets_as_programs_make_them_are_printed_back() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/rulesets");
+    let mut judge = Iptables::start();
+    for (family, name) in [(Family::V4, "openwrt.v4"), (Family::V6, "openwrt.v6")] {
+        let text = std::fs::read_to_string(directory.join(name)).unwrap();
+        assert!(text.lines().filter(|line| line.starts_with("-A")).count() >= 50);
+        let bare = |text: String| text.replace(" [0:0]", "");
+        let ours = printed(family, &text, ShowCounters::No).map(bare);
+        assert_eq!(ours, Some(bare(text.clone())), "{name}");
+        let Some(judge) = &mut judge else { continue };
+        for table in text.split_inclusive("COMMIT\n") {
+            let table_name = table.trim_start_matches('*').lines().next().unwrap();
+            let theirs = judge.restore(family, table_name, &text);
+            assert_eq!(theirs, Outcome::Taken(table.to_owned()), "{name}");
+        }
+    }
+}
+
 #[test]
 fn whatever_is_read_ends_with_rules_or_diagnostics() {
     let mut random = Random(seed());
