@@ -8,9 +8,9 @@
 
 mod kinds;
 mod listed;
+mod reason;
 mod speaks;
 
-use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::collections::BTreeSet;
 
@@ -19,10 +19,11 @@ use prefix_trie::PrefixMap;
 use stateward_wire::{Network as Header, Packet};
 
 use crate::engine::Port;
-use crate::options::{self, Problem};
+use crate::options;
 use crate::source::SourceCheck;
 
 pub use self::listed::{Hop, Listed};
+pub use self::reason::RoutingDrop;
 
 /// An interface, by its position in [`Network::interfaces`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -106,130 +107,6 @@ struct Way {
     source: Option<IpAddr>,
     /// The next router.
     via: Option<IpAddr>,
-}
-
-/// Why routing dropped a packet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum RoutingDrop {
-    /// A source address that nobody can have.
-    MartianSource,
-    /// A destination address that cannot be reached from outside.
-    MartianDestination,
-    /// The routes do not lead back to the source (`rp_filter`).
-    ReversePath,
-    /// Multicast to a group that nobody here has joined, and nobody forwards.
-    Multicast,
-    /// No route.
-    NoRoute,
-    /// A `blackhole` route.
-    Blackhole,
-    /// An `unreachable` route.
-    Unreachable,
-    /// A `prohibit` route.
-    Prohibited,
-    /// This host does not forward.
-    NotForwarding,
-    /// The TTL or hop limit is used up.
-    TimeToLive,
-    /// Too large for the next link, and not to be fragmented.
-    TooBig {
-        /// The link's largest packet.
-        mtu: u32,
-    },
-    /// A link-local source does not leave its link.
-    LinkLocalSource,
-    /// Options that contradict themselves, or that must be understood and are not.
-    Options {
-        /// What the sender is told, if anything.
-        problem: Option<Problem>,
-    },
-    /// Options that prescribe the way.
-    SourceRoute,
-    /// The link sent it to many stations, and none of them shall forward it.
-    NotAddressed,
-}
-
-impl RoutingDrop {
-    /// Every code.
-    pub const CODES: [&'static str; 15] = [
-        "martian_source",
-        "martian_destination",
-        "reverse_path",
-        "multicast_not_joined",
-        "no_route",
-        "blackhole",
-        "unreachable",
-        "prohibited",
-        "not_forwarding",
-        "time_to_live",
-        "too_big",
-        "link_local_source",
-        "bad_options",
-        "source_route",
-        "not_addressed",
-    ];
-
-    /// The stable word of the reason.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            RoutingDrop::MartianSource => "martian_source",
-            RoutingDrop::MartianDestination => "martian_destination",
-            RoutingDrop::ReversePath => "reverse_path",
-            RoutingDrop::Multicast => "multicast_not_joined",
-            RoutingDrop::NoRoute => "no_route",
-            RoutingDrop::Blackhole => "blackhole",
-            RoutingDrop::Unreachable => "unreachable",
-            RoutingDrop::Prohibited => "prohibited",
-            RoutingDrop::NotForwarding => "not_forwarding",
-            RoutingDrop::TimeToLive => "time_to_live",
-            RoutingDrop::TooBig { .. } => "too_big",
-            RoutingDrop::LinkLocalSource => "link_local_source",
-            RoutingDrop::Options { .. } => "bad_options",
-            RoutingDrop::SourceRoute => "source_route",
-            RoutingDrop::NotAddressed => "not_addressed",
-        }
-    }
-}
-
-impl fmt::Display for RoutingDrop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            RoutingDrop::MartianSource => {
-                f.write_str("nobody outside can have this source address")
-            }
-            RoutingDrop::MartianDestination => {
-                f.write_str("this destination address cannot be reached from outside")
-            }
-            RoutingDrop::ReversePath => {
-                f.write_str("the routes do not lead back to the source (rp_filter)")
-            }
-            RoutingDrop::Multicast => f.write_str("nobody here has joined this multicast group"),
-            RoutingDrop::NoRoute => f.write_str("there is no route to the destination"),
-            RoutingDrop::Blackhole => f.write_str("the route to the destination is a blackhole"),
-            RoutingDrop::Unreachable => {
-                f.write_str("the route to the destination says that it is unreachable")
-            }
-            RoutingDrop::Prohibited => f.write_str("the route to the destination prohibits it"),
-            RoutingDrop::NotForwarding => f.write_str("this host does not forward"),
-            RoutingDrop::TimeToLive => f.write_str("the time to live is used up"),
-            RoutingDrop::TooBig { mtu } => {
-                write!(f, "too large for the next link, whose MTU is {mtu}")
-            }
-            RoutingDrop::LinkLocalSource => {
-                f.write_str("a link-local source address does not leave its link")
-            }
-            RoutingDrop::Options { problem: Some(problem) } => {
-                write!(f, "the IP options cannot be followed, at byte {}", problem.pointer)
-            }
-            RoutingDrop::Options { problem: None } => {
-                f.write_str("the IP options cannot be followed")
-            }
-            RoutingDrop::SourceRoute => f.write_str("source routes are not followed"),
-            RoutingDrop::NotAddressed => {
-                f.write_str("sent to many stations of the link, of which none may forward it")
-            }
-        }
-    }
 }
 
 /// What input routing decides.
@@ -364,6 +241,31 @@ impl Network {
     #[inline]
     pub fn route(&self, to: IpAddr) -> Option<InterfaceId> {
         self.way(to)?.out.ok()
+    }
+
+    /// Where a packet goes that this host sends. What says nothing without its link (all of a link,
+    /// a group, IPv6's link-local addresses) goes by the interface whose address speaks: the kernel
+    /// does so where a process chose the address or the interface, and else makes the address the
+    /// interface's.
+    pub(crate) fn way_out(&self, from: IpAddr, to: IpAddr) -> Option<InterfaceId> {
+        match self.is_of_link(to) {
+            true => self.speaker(from).or_else(|| self.route(to)),
+            false => self.route(to),
+        }
+    }
+
+    /// Whether an address says nothing without its link.
+    pub(crate) fn is_of_link(&self, to: IpAddr) -> bool {
+        match to {
+            IpAddr::V4(v4) => v4.is_multicast() || v4.is_broadcast(),
+            IpAddr::V6(v6) => v6.is_multicast() || v6.is_unicast_link_local(),
+        }
+    }
+
+    /// The first interface that has an address.
+    pub(crate) fn speaker(&self, address: IpAddr) -> Option<InterfaceId> {
+        let has = |one: &Interface| one.addresses.iter().any(|net| net.addr() == address);
+        u16::try_from(self.interfaces.iter().position(has)?).ok().map(InterfaceId)
     }
 
     /// Why a packet does not go where no route leads to.

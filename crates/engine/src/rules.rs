@@ -9,6 +9,7 @@ mod around;
 mod bind;
 
 use core::cell::Cell;
+use core::net::IpAddr;
 
 use stateward_rules::matches::Match;
 use stateward_rules::shared::Answers;
@@ -22,6 +23,7 @@ use stateward_wire::Family;
 use self::around::Around;
 use crate::account::{Account, Keep, Station};
 use crate::engine::{At, Engine, Verdict, Why};
+use crate::route::{Routing, RoutingDrop};
 use crate::walk::{Ended, Frame, Walker};
 
 /// The rules of both families.
@@ -200,8 +202,29 @@ impl Engine {
         tables.iter().try_for_each(|table| match table {
             TableName::Nat if !self.rules.has_nat(frame.layout.family()) => Ok(()),
             TableName::Nat => self.nat(hook, walker, frame),
+            TableName::Mangle if hook == Hook::Output => self.mangle_sent(walker, frame),
             _ => self.ask_rules((hook, *table), walker, frame),
         })
+    }
+
+    /// Asks mangle of what this host sends. A packet whose mark, type of service or addresses that
+    /// changes is routed again (`ip_route_me_harder`). Since no route asks for any of these but the
+    /// destination, it goes where it went; but what goes to all of an IPv4 link goes now by the
+    /// interface that has its source, or nowhere.
+    fn mangle_sent(&mut self, walker: &mut Walker<'_>, frame: &mut Frame<'_>) -> Result<(), Ended> {
+        let before = routed_by(walker, frame)?;
+        self.ask_rules((Hook::Output, TableName::Mangle), walker, frame)?;
+        let after = routed_by(walker, frame)?;
+        let (.., [source, destination]) = after;
+        let nowhere = before != after
+            && source.is_ipv4()
+            && self.network.routing() != Routing::Off
+            && self.network.is_of_link(destination)
+            && self.network.speaker(source).is_none();
+        match nowhere {
+            true => Err(walker.drop(At::Routing, Why::Routing(RoutingDrop::NoRoute))),
+            false => Ok(()),
+        }
     }
 
     /// Asks one table.
@@ -266,6 +289,12 @@ impl Engine {
             }
         }
     }
+}
+
+/// What the kernel asks routes with: the mark, the type of service, both addresses.
+fn routed_by(walker: &Walker<'_>, frame: &Frame<'_>) -> Result<(u32, u8, [IpAddr; 2]), Ended> {
+    let packet = frame.packet()?;
+    Ok((walker.mark, packet.tos(), [packet.source(), packet.destination()]))
 }
 
 /// All rules, whether packets can come to them or not.

@@ -379,8 +379,10 @@ impl Engine {
 
     #[inline(never)]
     fn send(&mut self, walker: &mut Walker<'_>, frame: &mut Frame<'_>) -> Result<Verdict, Ended> {
-        let destination = frame.packet()?.destination();
-        let (egress, own) = (self.network.route(destination), self.network.is_local(destination));
+        let packet = frame.packet()?;
+        let (source, destination) = (packet.source(), packet.destination());
+        let egress = self.network.way_out(source, destination);
+        let own = self.network.is_local(destination);
         // The process that sends it is told, before any hook.
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
             return Err(walker.drop(At::Routing, Why::Routing(self.network.refusal(destination))));
