@@ -121,6 +121,15 @@ mod tests {
     }
 
     #[test]
+    fn labels_are_those_with_numbers() {
+        let mut tracker = Tracker::new(stateward_conntrack::Config::default());
+        let dump = Dump::parse("table.txt", &format!("{ENTRY} labels=3,customer,127,128\n"));
+        dump.unwrap().load(&mut tracker, Instant::from_secs(1)).unwrap();
+        let record = tracker.dump().next().unwrap();
+        assert_eq!(record.labels, Some(1 << 3 | 1 << 127));
+    }
+
+    #[test]
     fn an_entry_can_be_there_once() {
         let mut tracker = Tracker::new(stateward_conntrack::Config::default());
         let dump = Dump::parse("table.txt", &format!("{ENTRY}\n{ENTRY}\n")).unwrap();

@@ -31,6 +31,11 @@ pub trait Context {
     /// The packet, to change it in place with its checksums.
     fn edit(&mut self) -> Edit<'_>;
 
+    /// The packet, to change its network header alone: no checksum but that is looked at.
+    fn edit_header(&mut self) -> Edit<'_> {
+        self.edit()
+    }
+
     /// Puts four bytes of options into its TCP header, before the others.
     fn insert_tcp_option(&mut self, option: [u8; 4]);
 
@@ -181,7 +186,7 @@ pub struct Copied {
     /// Whose listeners.
     pub group: u16,
     /// The rule's word for it.
-    pub prefix: String,
+    pub prefix: Arc<str>,
     /// How many of its bytes, if the listeners ask for as many.
     pub length: usize,
 }

@@ -11,7 +11,7 @@ use core::net::IpAddr;
 
 use stateward_wire::protocol;
 
-use crate::event::Counter;
+use crate::event::{Counter, Labels};
 use crate::sctp::SctpState;
 use crate::status::{PerDir, Status};
 use crate::tcp::TcpState;
@@ -83,6 +83,7 @@ struct Read {
     zone: u16,
     age: Option<u32>,
     helper: Option<&'static str>,
+    labels: Labels,
     replied: Option<bool>,
 }
 
@@ -203,8 +204,14 @@ impl<'a> Reader<'a> {
                 let unknown = || self.error(word, format!("there is no helper `{value}`"));
                 self.read.helper = Some(known.ok_or_else(unknown)?);
             }
+            // Names are in another file of the machine's.
+            "labels" => {
+                let numbers = value.split(',').filter_map(|label| label.parse::<u32>().ok());
+                let bits = numbers.filter_map(|label| Labels::checked_shl(1, label));
+                self.read.labels = bits.fold(0, |labels, bit| labels | bit);
+            }
             // GRE's own in /proc; who else holds on to the entry; what no rule here asks for.
-            "timeout" | "stream_timeout" | "use" | "id" | "secctx" | "secmark" | "labels" => {}
+            "timeout" | "stream_timeout" | "use" | "id" | "secctx" | "secmark" => {}
             _ => return Err(self.error(word, format!("`{word}` is not known"))),
         }
         Ok(())
@@ -265,6 +272,7 @@ impl Read {
             counters: there.zip(back).map(|(there, back)| PerDir([there, back])),
             age: self.age,
             helper: self.helper,
+            labels: self.labels,
         })
     }
 }

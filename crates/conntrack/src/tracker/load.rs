@@ -10,7 +10,7 @@ use stateward_wire::protocol;
 use super::Template;
 use super::Tracker;
 use crate::entry::{ConnId, Flags};
-use crate::event::{Counter, Timestamps};
+use crate::event::{Counter, Labels, Timestamps};
 use crate::gre::GreTrack;
 use crate::sctp::{SctpState, SctpTrack};
 use crate::status::{Direction, PerDir, Status};
@@ -41,6 +41,8 @@ pub struct Given {
     pub age: Option<u32>,
     /// The helper's name.
     pub helper: Option<&'static str>,
+    /// The labels, a bit each.
+    pub labels: Labels,
 }
 
 /// A protocol's state.
@@ -106,6 +108,10 @@ impl Tracker {
         if let Some(helper) = given.helper {
             conn.assign_helper(helper);
             conn.extra_mut().memory.unheard = PerDir([true; 2]);
+        }
+        if given.labels != 0 {
+            conn.entry.flags.set(Flags::LABELS);
+            conn.extra_mut().labels = Some(given.labels);
         }
         self.table.insert(&mut conn, now).map_err(|error| match error {
             InsertError::Taken(..) => LoadError::Taken,

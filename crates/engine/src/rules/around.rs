@@ -110,6 +110,11 @@ impl Context for Around<'_, '_, '_> {
         Edit::new(self.frame.bytes, self.frame.layout).with_field(field)
     }
 
+    fn edit_header(&mut self) -> Edit<'_> {
+        self.notes.account.note(|| Station::Did(Deed::Edited));
+        Edit::new(self.frame.bytes, self.frame.layout)
+    }
+
     fn insert_tcp_option(&mut self, option: [u8; 4]) {
         // Where there is no room, the capture has cut the packet.
         if let Some(longer) = self.edit().insert_tcp_option(option) {

@@ -65,7 +65,7 @@ impl Acting for Dscp {
     fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
         const CONGESTION: u8 = 0x03;
         if let Some(now) = context.packet().map(|packet| packet.tos()) {
-            context.edit().set_tos(now & CONGESTION | self.value << 2);
+            context.edit_header().set_tos(now & CONGESTION | self.value << 2);
         }
         Action::Continue
     }

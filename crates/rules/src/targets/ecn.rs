@@ -100,7 +100,7 @@ impl Acting for Ecn {
         let header =
             TcpHeader::view(packet.l4()).map(|header| [header.offset_reserved, header.flags]);
         if let Some(codepoint) = self.codepoint {
-            context.edit().set_tos(tos & !CONGESTION | codepoint);
+            context.edit_header().set_tos(tos & !CONGESTION | codepoint);
         }
         if !is_tcp {
             return Action::Continue;

@@ -1,5 +1,7 @@
 //! `-j NFLOG`: hands a copy of the packet to user space; the packet goes on.
 
+use std::sync::Arc;
+
 use stateward_wire::Family;
 
 use crate::context::{Context, Copied};
@@ -15,7 +17,7 @@ pub struct Nflog {
     /// The listeners' group.
     pub group: u16,
     /// `--nflog-prefix`: at most 63 bytes.
-    pub prefix: String,
+    pub prefix: Arc<str>,
     /// `--nflog-size`, or `--nflog-range`, which the kernel does not look at.
     pub size: Option<Size>,
     /// How many packets make a message; 0 is one, as 1.
@@ -36,7 +38,7 @@ impl Nflog {
     pub(crate) const FAMILIES: &[Family] = BOTH;
 
     pub(crate) fn begin(_: Family) -> Self {
-        Self { group: 0, prefix: String::new(), size: None, threshold: 0 }
+        Self { group: 0, prefix: "".into(), size: None, threshold: 0 }
     }
 }
 
@@ -58,7 +60,7 @@ impl Extension for Nflog {
     fn set(&mut self, given: &mut Given<'_>) -> Result<(), Refusal> {
         match given.option {
             "nflog-group" => self.group = given.u16()?,
-            "nflog-prefix" => self.prefix = prefix(given)?,
+            "nflog-prefix" => self.prefix = prefix(given)?.into(),
             "nflog-range" => self.size = Some(Size::Range(given.u32()?)),
             "nflog-size" => self.size = Some(Size::Size(given.u32()?)),
             _ => self.threshold = given.u16()?,
@@ -101,7 +103,7 @@ impl Acting for Nflog {
             Some(Size::Size(size)) => whole.min(size as usize),
             Some(Size::Range(_)) | None => whole,
         };
-        context.copy(Copied { group: self.group, prefix: self.prefix.clone(), length });
+        context.copy(Copied { group: self.group, prefix: Arc::clone(&self.prefix), length });
         Action::Continue
     }
 }
@@ -118,7 +120,7 @@ mod tests {
             assert!(mangled(&format!("-j NFLOG {rule}"), &mut packet).is_some());
             packet.copied.remove(0)
         };
-        let prefix = "hi".to_owned();
+        let prefix = "hi".into();
         let rule = "--nflog-group 3 --nflog-prefix hi";
         assert_eq!(copied(rule), Copied { group: 3, prefix, length: 32 });
         assert_eq!(copied("--nflog-size 20").length, 20);

@@ -75,7 +75,7 @@ impl Acting for Tos {
     fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
         let Bits { value, mask } = self.set;
         if let Some(now) = context.packet().map(|packet| packet.tos()) {
-            context.edit().set_tos((now & !mask) ^ value);
+            context.edit_header().set_tos((now & !mask) ^ value);
         }
         Action::Continue
     }

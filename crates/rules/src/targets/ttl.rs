@@ -81,7 +81,7 @@ impl Change {
     /// Changes the hops that the packet has left.
     pub(crate) fn act(self, context: &mut dyn Context) {
         let Some(now) = context.packet().map(|packet| packet.ttl()) else { return };
-        context.edit().set_ttl(match self {
+        context.edit_header().set_ttl(match self {
             Self::Set(value) => value,
             Self::Lower(by) => now.saturating_sub(by),
             Self::Raise(by) => now.saturating_add(by),
