@@ -4,6 +4,8 @@
 //! length. What holds: nothing panics; what is announced is of the connection's family, under the
 //! helper's own name, and no more of it than a packet could name.
 
+use std::ops::Range;
+
 use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
 use stateward_conntrack::{
     Config, CtState, Direction, Flow, Hook, Instant, L4Key, PerDir, Status, Sysctls, Tracker,
@@ -12,8 +14,8 @@ use stateward_conntrack::{
 use stateward_helpers::{Helper, Memory, Message, Surroundings, all};
 use stateward_wire::{Packet, compose};
 
-/// The most that one packet may announce: Amanda's streams.
-const MOST: usize = 4;
+/// The most that one packet may try to announce: Amanda's streams, and ports that are not free.
+const MOST: usize = 4 * 130;
 
 /// Has every helper read the messages, in either family.
 pub fn helpers(bytes: &[u8]) {
@@ -39,11 +41,11 @@ fn talk(helper: &dyn Helper, v6: bool, mut bytes: &[u8]) {
             direction,
             state: if head & 2 == 0 { CtState::Established } else { CtState::New },
             tuples: around.tuples,
-            status: Status::default(),
+            status: if v6 { Status::default() } else { Status::SRC_NAT },
             broadcast: Some([255, 255, 255, 0].into()),
         };
         next[direction] = next[direction].wrapping_add(payload.len() as u32);
-        around.announced = 0;
+        (around.announced, around.length) = (0, payload.len());
         let _ = helper.help(&message, &mut memory, &mut around);
         assert!(around.announced <= MOST, "{} announces without end", helper.name());
     }
@@ -53,6 +55,8 @@ struct Around {
     name: &'static str,
     tuples: PerDir<Tuple>,
     announced: usize,
+    /// Of the payload.
+    length: usize,
     tracker: Tracker,
     master: Flow,
 }
@@ -74,7 +78,7 @@ impl Around {
         let original = original.expect("both ends are of one family");
         let reply = original.inverse().expect("ports have an inverse");
         let (name, tuples) = (helper.name(), PerDir([original, reply]));
-        Around { name, tuples, announced: 0, tracker, master: tracked.flow }
+        Around { name, tuples, announced: 0, length: 0, tracker, master: tracked.flow }
     }
 }
 
@@ -84,6 +88,14 @@ impl Surroundings for Around {
         assert_eq!(announced.helper, self.name);
         assert_eq!(announced.tuple.family(), self.tuples[Direction::Original].family());
         self.tracker.expect(&mut self.master, announced.clone())
+    }
+
+    fn replace(&mut self, place: Range<usize>, _: String) {
+        assert!(place.start <= place.end && place.end <= self.length, "within the payload");
+    }
+
+    fn random_below(&mut self, bound: u32) -> u32 {
+        bound / 3
     }
 
     fn refresh(&mut self, _: u32) {}

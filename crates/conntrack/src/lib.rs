@@ -22,6 +22,7 @@ mod memory;
 mod prefetch;
 mod reason;
 pub mod sctp;
+mod seqadj;
 mod statistics;
 mod status;
 mod sysctl;
@@ -43,6 +44,7 @@ pub use event::{
 pub use expect::Expectations;
 pub use memory::Arena;
 pub use reason::{DropReason, Reason};
+pub use seqadj::SeqAdjust;
 pub use statistics::Statistics;
 pub use status::{CtState, Direction, PerDir, Status};
 pub use sysctl::{EventMode, SysctlError, Sysctls};

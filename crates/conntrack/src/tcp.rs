@@ -62,6 +62,8 @@ struct Seen<'a> {
     /// `seq` plus payload, plus one each for SYN and FIN.
     end: u32,
     ack: u32,
+    /// How far acknowledgements are off, because what they acknowledge was edited.
+    moved: i32,
     window: u16,
 }
 
@@ -96,6 +98,8 @@ pub(crate) fn steady(
         seq,
         end: seq.wrapping_add(payload),
         ack: header.acknowledgment.get(),
+        // Else the connection would not come this way.
+        moved: 0,
         window: header.window.get(),
     };
     if !window::steady(track, &seen) {
@@ -159,6 +163,7 @@ fn check<'a>(context: &L4Context<'_>, packet: &Packet<'a>) -> Result<Seen<'a>, R
         seq,
         end: seq.wrapping_add(length),
         ack: header.acknowledgment.get(),
+        moved: context.moved.offset(header.acknowledgment.get().wrapping_sub(1)),
         window: header.window.get(),
     })
 }

@@ -376,9 +376,11 @@ impl Tracker {
         tracked: &mut Tracked,
     ) -> Lookup {
         let now = self.now;
+        let moved = self.moved(slot, direction);
         let Some(entry) = self.table.entry_mut(slot) else { return Lookup::Missed };
         let status = entry.status;
         let context = L4Context::of(entry, &self.sysctls, direction, now, verify);
+        let context = L4Context { moved, ..context };
         let id = ConnId { slot, generation: entry.generation };
         let decision = l4_packet(entry, &context, packet);
         tracked.state = state_of(status, direction);

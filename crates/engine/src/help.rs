@@ -6,14 +6,19 @@
 //! that goes on in the next packet. Kernel counterpart: `nf_confirm`.
 
 use core::net::Ipv4Addr;
+use core::ops::Range as Place;
 
 use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
-use stateward_conntrack::{CtState, Direction, Flow, PerDir, Status, Tracker};
-use stateward_helpers::{Help, Helper, Memory, Message, Surroundings};
-use stateward_wire::{Family, Packet};
+use stateward_conntrack::{CtState, Direction, Flow, PerDir, Status, Tracker, Tuple, Zone};
+use stateward_helpers::{Doubt, Help, Helper, Memory, Message, Surroundings};
+use stateward_nat::{Chance, Manip, Range, bind, seqadj};
+use stateward_rules::Hook;
+use stateward_wire::edit::Edit;
+use stateward_wire::{Family, Packet, protocol};
 
 use crate::account::{Deed, Station};
 use crate::engine::{At, Engine, Port, Why};
+use crate::nat::{self, NatDrop, checksum_field};
 use crate::walk::{Ended, Frame, Walker};
 
 /// The helpers that connections may have.
@@ -39,6 +44,13 @@ impl Helpers {
 struct Found {
     help: Help,
     memory: Memory,
+    /// Places in the payload, and what is to stand there.
+    edits: Vec<(Place<usize>, String)>,
+    announced: Vec<ExpectId>,
+    /// TCP's number of the payload's first byte.
+    sequence: u32,
+    /// Where the payload begins in the packet.
+    payload: usize,
 }
 
 impl Engine {
@@ -53,6 +65,7 @@ impl Engine {
     #[cold]
     pub(crate) fn seek_helper(&mut self, name: &str, packet: &Packet<'_>) {
         const RULE: &str = "CT --helper";
+        self.helping = true;
         let protocol = packet.upper().map_or(0, |upper| upper.protocol);
         if self.helpers.find(name, protocol, packet.family()).is_some() {
             return;
@@ -63,16 +76,31 @@ impl Engine {
         }
     }
 
-    /// The helper's turn, if the packet's connection has one.
+    /// The turn of the connection's helper, and of its sequence numbers, if it has any of them.
     #[inline]
     pub(crate) fn help(
         &mut self,
+        hook: Hook,
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
+        const EITHER: u16 = Status::HELPER.0 | Status::SEQ_ADJUST.0;
         let Some(tracked) = &walker.tracked else { return Ok(()) };
-        match self.tracker.status(&tracked.flow).has(Status::HELPER) {
-            true => self.ask_helper(walker, frame),
+        let status = self.tracker.status(&tracked.flow);
+        if status.0 & EITHER == 0 {
+            return Ok(());
+        }
+        // An error about the connection is not of it.
+        if tracked.state == CtState::Related && tracked.direction == Some(Direction::Reply) {
+            return Ok(());
+        }
+        if status.has(Status::HELPER) {
+            self.ask_helper(walker, frame)?;
+        }
+        // What this host sends to itself is moved on its way out alone.
+        let returns = hook == Hook::Input && walker.port == Port::Local;
+        match status.has(Status::SEQ_ADJUST) && !returns {
+            true => self.move_numbers(walker, frame),
             false => Ok(()),
         }
     }
@@ -81,11 +109,7 @@ impl Engine {
     fn ask_helper(&mut self, walker: &mut Walker<'_>, frame: &mut Frame<'_>) -> Result<(), Ended> {
         let packet = frame.packet()?;
         let Some(tracked) = &mut walker.tracked else { return Ok(()) };
-        let Some(direction) = tracked.direction else { return Ok(()) };
-        // An error about the connection is not of it.
-        if tracked.state == CtState::Related && direction == Direction::Reply || packet.is_cut() {
-            return Ok(());
-        }
+        let Some(direction) = tracked.direction.filter(|_| !packet.is_cut()) else { return Ok(()) };
         let broadcast = match (walker.port, walker.egress) {
             (Port::Local, Some(egress)) => {
                 self.network.broadcast_mask(egress, packet.destination())
@@ -93,23 +117,29 @@ impl Engine {
             _ => None,
         };
         let reading = Reading { direction, state: tracked.state, broadcast };
-        let Some(Found { help, memory }) = self.read(&packet, reading, &mut tracked.flow) else {
-            return Ok(());
-        };
-        self.tracker.set_helper_memory(&mut tracked.flow, memory);
-        match help {
-            Help::Pass => Ok(()),
-            Help::Doubt(doubt) => {
-                walker.doubt = Some(doubt);
-                Ok(())
-            }
-            Help::Drop(doubt) => Err(walker.drop(At::Helper, Why::Helper(doubt))),
+        let Some(found) = self.read(&packet, reading, &mut tracked.flow) else { return Ok(()) };
+        self.tracker.set_helper_memory(&mut tracked.flow, found.memory);
+        match found.help {
+            Help::Drop(doubt) => return Err(walker.drop(At::Helper, Why::Helper(doubt))),
+            Help::Doubt(doubt) => walker.doubt = Some(doubt),
+            Help::Pass => {}
         }
+        if found.edits.is_empty() {
+            return Ok(());
+        }
+        self.notes.account.note(|| Station::Did(Deed::Edited));
+        if self.edit(frame, &found, (&tracked.flow, direction)).is_some() {
+            return Ok(());
+        }
+        for id in found.announced {
+            self.tracker.unexpect(id);
+        }
+        Err(walker.drop(At::Helper, Why::Helper(Doubt::CannotEdit)))
     }
 
     /// Has the packet read; none if there is nobody to read it.
     fn read(&mut self, packet: &Packet<'_>, of: Reading, flow: &mut Flow) -> Option<Found> {
-        let (name, mut memory) = self.tracker.helper(flow)?;
+        let (name, memory) = self.tracker.helper(flow)?;
         let glimpse = self.tracker.glimpse(flow)?;
         let (family, protocol) = (packet.family(), glimpse.original.protocol());
         let helper = self.helpers.find(name, protocol, family)?;
@@ -123,9 +153,100 @@ impl Engine {
             status: glimpse.status,
             broadcast: of.broadcast,
         };
-        let mut asking = Asking { tracker: &mut self.tracker, flow };
+        let (edits, announced) = (Vec::new(), Vec::new());
+        let payload = packet.length() - payload.len();
+        let mut found = Found { help: Help::Pass, memory, edits, announced, sequence, payload };
+        let (tracker, chance) = (&mut self.tracker, &mut self.chance);
+        let mut memory = found.memory;
+        let mut asking = Asking { tracker, flow, chance, found: &mut found };
         let help = helper.help(&message, &mut memory, &mut asking);
-        Some(Found { help, memory })
+        Some(Found { help, memory, ..found })
+    }
+
+    /// Does what the helper has asked for, the last of it first, so that places stay what they are;
+    /// none if it cannot be done.
+    fn edit(
+        &mut self,
+        frame: &mut Frame<'_>,
+        found: &Found,
+        (flow, direction): (&Flow, Direction),
+    ) -> Option<()> {
+        let field = checksum_field(&self.tracker, &frame.packet().ok()?);
+        let mut edits: Vec<_> = found.edits.iter().collect();
+        edits.sort_by_key(|(place, _)| core::cmp::Reverse(place.start));
+        for (place, with) in edits {
+            let within = found.payload + place.start..found.payload + place.end;
+            let mut edit = Edit::new(frame.bytes, frame.layout).with_field(field);
+            frame.layout = edit.replace_payload(within, with.as_bytes())?;
+            let longer = with.len() as i32 - place.len() as i32;
+            if frame.layout.upper().is_some_and(|upper| upper.protocol == protocol::TCP) {
+                self.tracker.note_longer(flow, direction, found.sequence, longer);
+            }
+        }
+        Some(())
+    }
+
+    /// Moves TCP's numbers by what was added before.
+    #[inline(never)]
+    fn move_numbers(
+        &mut self,
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Result<(), Ended> {
+        let Some(tracked) = &walker.tracked else { return Ok(()) };
+        let (Some(direction), Some(moved)) =
+            (tracked.direction, self.tracker.seqadj(&tracked.flow))
+        else {
+            return Ok(());
+        };
+        let field = checksum_field(&self.tracker, &frame.packet()?);
+        seqadj::adjust(frame.bytes, frame.layout, field, direction, &moved)
+            .map_err(|why| walker.drop(At::Helper, Why::Nat(NatDrop::Refused(why))))
+    }
+
+    /// A connection that a translated one has announced is translated as that one is, before any
+    /// rule is asked.
+    #[inline]
+    pub(crate) fn follow_master(&mut self, walker: &mut Walker<'_>) {
+        if walker.tracked.as_ref().is_some_and(|tracked| tracked.expectation.is_some()) {
+            self.bind_child(walker);
+        }
+    }
+
+    #[cold]
+    fn bind_child(&mut self, walker: &mut Walker<'_>) {
+        let Some(tracked) = &mut walker.tracked else { return };
+        let (Some(expectation), Flow::Unconfirmed(conn)) =
+            (&tracked.expectation, &mut tracked.flow)
+        else {
+            return;
+        };
+        let Some(follows) = expectation.announced.nat else { return };
+        let master = expectation.master;
+        let tuples = self.tracker.tuples(&Flow::Confirmed(master.id)).unwrap_or(master.tuples);
+        let other = tuples[!follows.direction];
+        let source = Range::address(other.destination());
+        let ports = Some([follows.port; 2]);
+        let destination = Range { ports, ..Range::address(other.source()) };
+        for (range, manip) in [(source, Manip::Source), (destination, Manip::Destination)] {
+            if let Some(binding) = bind(&mut self.tracker, conn, &range, manip, &mut self.chance) {
+                walker.starved = nat::starved(binding.how).or(walker.starved);
+                self.notes.account.note(|| Station::Bound(binding));
+            }
+        }
+    }
+
+    /// Whether a helper may want to edit the packet, which then needs room behind it.
+    pub(crate) fn may_be_edited(&self, packet: &Packet<'_>) -> bool {
+        if !self.helping {
+            return false;
+        }
+        let tuple = Tuple::of(packet, Zone::DEFAULT);
+        let Some(standing) = tuple.and_then(|tuple| self.tracker.standing(&tuple)) else {
+            return false;
+        };
+        let status = standing.status;
+        status.has(Status::HELPER) && (status.has(Status::SRC_NAT) || status.has(Status::DST_NAT))
     }
 }
 
@@ -141,11 +262,25 @@ struct Reading {
 struct Asking<'a> {
     tracker: &'a mut Tracker,
     flow: &'a mut Flow,
+    chance: &'a mut Chance,
+    found: &'a mut Found,
 }
 
 impl Surroundings for Asking<'_> {
     fn expect(&mut self, announced: &Announcement) -> Result<ExpectId, ExpectError> {
-        self.tracker.expect(self.flow, announced.clone())
+        let id = self.tracker.expect(self.flow, announced.clone())?;
+        if announced.nat.is_some() {
+            self.found.announced.push(id);
+        }
+        Ok(id)
+    }
+
+    fn replace(&mut self, place: Place<usize>, with: String) {
+        self.found.edits.push((place, with));
+    }
+
+    fn random_below(&mut self, bound: u32) -> u32 {
+        self.chance.below(bound)
     }
 
     fn refresh(&mut self, seconds: u32) {

@@ -430,9 +430,12 @@ impl Engine {
             self.ask_all(hook, before, walker, frame)?;
         }
         match tracker {
-            Some(Turn::Track) => self.track(hook, walker, frame)?,
+            Some(Turn::Track) => {
+                self.track(hook, walker, frame)?;
+                self.follow_master(walker);
+            }
             Some(Turn::Confirm) => {
-                self.help(walker, frame)?;
+                self.help(hook, walker, frame)?;
                 self.confirm(walker)?;
             }
             None => {}

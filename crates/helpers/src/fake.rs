@@ -1,5 +1,7 @@
 //! Surroundings for tests: they note everything, and refuse when told to.
 
+use std::ops::Range;
+
 use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
 use stateward_conntrack::{Config, Flow, Hook, Sysctls, Tracker, Zone};
 use stateward_wire::{Packet, compose};
@@ -9,6 +11,7 @@ use crate::Surroundings;
 /// What a helper has asked for.
 pub(crate) struct Fake {
     pub(crate) announced: Vec<Announcement>,
+    pub(crate) edits: Vec<(Range<usize>, String)>,
     /// Answers to what will be announced next, the last one first.
     pub(crate) refusals: Vec<ExpectError>,
     tracker: Tracker,
@@ -25,8 +28,8 @@ impl Default for Fake {
         let bytes = compose::udp(end(1), end(2), b"");
         let packet = Packet::parse(&bytes).unwrap();
         let tracked = tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, Default::default());
-        let (announced, refusals) = Default::default();
-        Fake { announced, refusals, tracker, master: tracked.flow }
+        let (announced, edits, refusals) = Default::default();
+        Fake { announced, edits, refusals, tracker, master: tracked.flow }
     }
 }
 
@@ -38,6 +41,14 @@ impl Surroundings for Fake {
         self.announced.push(announced.clone());
         self.tracker.flush_expectations();
         self.tracker.expect(&mut self.master, announced.clone())
+    }
+
+    fn replace(&mut self, place: Range<usize>, with: String) {
+        self.edits.push((place, with));
+    }
+
+    fn random_below(&mut self, bound: u32) -> u32 {
+        bound / 2
     }
 
     fn refresh(&mut self, _: u32) {}

@@ -21,7 +21,7 @@ use stateward_conntrack::{CtState, Direction, L4Key, Tuple};
 use stateward_wire::{Family, protocol};
 
 use crate::text::{ipv6, numbers, port, same_word};
-use crate::{Doubt, Help, Helper, Memory, Message, Surroundings, announcement};
+use crate::{Doubt, Help, Helper, Memory, Message, Surroundings, announcement, nat};
 
 /// The helper.
 #[derive(Clone, Copy, Debug, Default)]
@@ -48,6 +48,37 @@ struct Place {
     /// None is the sender's.
     address: Option<IpAddr>,
     port: u16,
+    /// The bytes of the payload that say so.
+    at: usize,
+    length: usize,
+}
+
+/// How an address and a port are written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Form {
+    /// `192,0,2,1,4,1`.
+    Six,
+    /// `|1|192.0.2.1|1025|`.
+    Extended,
+    /// `|||1025|`.
+    PortOnly,
+}
+
+impl Form {
+    fn write(self, address: IpAddr, port: u16) -> String {
+        match (self, address) {
+            (Form::PortOnly, _) => format!("|||{port}|"),
+            (Form::Extended, IpAddr::V4(address)) => format!("|1|{address}|{port}|"),
+            (_, IpAddr::V6(address)) => {
+                let groups = address.segments().map(|group| format!("{group:04x}"));
+                format!("|2|{}|{port}|", groups.join(":"))
+            }
+            (Form::Six, IpAddr::V4(address)) => {
+                let [a, b, c, d] = address.octets();
+                format!("{a},{b},{c},{d},{},{}", port >> 8, port & 0xff)
+            }
+        }
+    }
 }
 
 /// A command, or an answer, that names an address.
@@ -55,17 +86,28 @@ struct Command {
     word: &'static str,
     /// What comes before the address.
     skip: Option<u8>,
+    form: Form,
     read: fn(&[u8], Family) -> Option<Place>,
 }
 
 const COMMANDS: [Command; 2] = [
-    Command { word: "PORT", skip: Some(b' '), read: |bytes, _| six(bytes, Some(b'\r')) },
-    Command { word: "EPRT", skip: Some(b' '), read: eprt },
+    Command {
+        word: "PORT",
+        skip: Some(b' '),
+        form: Form::Six,
+        read: |bytes, _| six(bytes, Some(b'\r')),
+    },
+    Command { word: "EPRT", skip: Some(b' '), form: Form::Extended, read: eprt },
 ];
 
 const ANSWERS: [Command; 2] = [
-    Command { word: "227 ", skip: None, read: |bytes, _| passive(bytes) },
-    Command { word: "229 ", skip: Some(b'('), read: |bytes, _| extended_passive(bytes) },
+    Command { word: "227 ", skip: None, form: Form::Six, read: |bytes, _| passive(bytes) },
+    Command {
+        word: "229 ",
+        skip: Some(b'('),
+        form: Form::PortOnly,
+        read: |bytes, _| extended_passive(bytes),
+    },
 ];
 
 /// How a segment begins.
@@ -73,7 +115,7 @@ enum Found {
     Nothing,
     /// A command that is cut or cannot be read.
     Partial(&'static str),
-    Whole(Place),
+    Whole(Place, Form),
 }
 
 impl Helper for Ftp {
@@ -113,10 +155,10 @@ impl Helper for Ftp {
 
 impl Ftp {
     fn read(&self, message: &Message<'_>, around: &mut dyn Surroundings) -> Help {
-        let place = match find(message) {
+        let (place, form) = match find(message) {
             Found::Nothing => return Help::Pass,
             Found::Partial(command) => return Help::Drop(Doubt::Partial { command }),
-            Found::Whole(place) => place,
+            Found::Whole(place, form) => (place, form),
         };
         // Who connects, and whither, as the other direction has it.
         let other = message.tuples[!message.direction];
@@ -135,7 +177,18 @@ impl Ftp {
             return Help::Pass;
         };
         let data = announcement(self.name(), tuple, ExpectMask::ADDRESS, CLASS);
-        Help::expecting(around, &data)
+        if !nat::is_translated(message) {
+            return Help::expecting(around, &data);
+        }
+        // The other side is told how it knows the sender.
+        let known = other.destination();
+        match nat::announce(around, nat::follow(data, !message.direction, place.port)) {
+            Ok(port) => {
+                around.replace(place.at..place.at + place.length, form.write(known, port));
+                Help::Pass
+            }
+            Err(doubt) => Help::Drop(doubt),
+        }
     }
 }
 
@@ -172,8 +225,10 @@ impl Command {
                 at.and_then(|at| rest.get(at + 1..))
             }
         };
-        match rest.and_then(|rest| (self.read)(rest, family)) {
-            Some(place) => Found::Whole(place),
+        let Some(rest) = rest else { return partial };
+        let begin = payload.len() - rest.len();
+        match (self.read)(rest, family) {
+            Some(place) => Found::Whole(Place { at: begin + place.at, ..place }, self.form),
             None => partial,
         }
     }
@@ -181,8 +236,9 @@ impl Command {
 
 /// `192,0,2,1,4,1`.
 fn six(bytes: &[u8], end: Option<u8>) -> Option<Place> {
-    let ([a, b, c, d, high, low], _) = numbers(bytes, b',', end)?;
-    Some(Place { address: Some(four([a, b, c, d])), port: (high << 8 | low) as u16 })
+    let ([a, b, c, d, high, low], length) = numbers(bytes, b',', end)?;
+    let (address, port) = (Some(four([a, b, c, d])), (high << 8 | low) as u16);
+    Some(Place { address, port, at: 0, length })
 }
 
 /// What is beyond a byte goes into its neighbour's.
@@ -193,7 +249,7 @@ fn four([a, b, c, d]: [u32; 4]) -> IpAddr {
 /// The answer's words are anybody's, parentheses or none: the numbers begin at the first digit.
 fn passive(bytes: &[u8]) -> Option<Place> {
     let first = bytes.iter().position(u8::is_ascii_digit)?;
-    six(bytes.get(first..)?, None)
+    Some(Place { at: first, ..six(bytes.get(first..)?, None)? })
 }
 
 /// `|1|192.0.2.1|1025|` or `|2|2001:db8::1|1025|`, with any delimiter.
@@ -216,8 +272,9 @@ fn eprt(bytes: &[u8], family: Family) -> Option<Place> {
             (ipv6(rest.get(..length)?)?.into(), length)
         }
     };
-    let (port, _) = port(rest.get(length + 1..)?, *delimiter)?;
-    Some(Place { address: Some(address), port })
+    let (port, digits) = port(rest.get(length + 1..)?, *delimiter)?;
+    let length = bytes.len() - rest.len() + length + 1 + digits;
+    Some(Place { address: Some(address), port, at: 0, length })
 }
 
 /// `|||1025|`.
@@ -226,8 +283,8 @@ fn extended_passive(bytes: &[u8]) -> Option<Place> {
     if !delimits(*delimiter) || second != delimiter || third != delimiter {
         return None;
     }
-    let (port, _) = port(rest, *delimiter)?;
-    Some(Place { address: None, port })
+    let (port, digits) = port(rest, *delimiter)?;
+    Some(Place { address: None, port, at: 0, length: bytes.len() - rest.len() + digits })
 }
 
 fn delimits(byte: u8) -> bool {

@@ -14,7 +14,7 @@ use stateward_conntrack::{CtState, Direction, L4Key, Tuple};
 use stateward_wire::{Family, protocol};
 
 use crate::text::{number, same_word};
-use crate::{Doubt, Help, Helper, Memory, Message, Surroundings, announcement};
+use crate::{Doubt, Help, Helper, Memory, Message, Surroundings, announcement, nat};
 
 /// The helper.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +38,9 @@ const SHORTEST_ADDRESS: usize = "AAAAAAAA P\x01\n".len();
 struct Place {
     address: Ipv4Addr,
     port: u16,
+    /// The bytes of the payload that say so.
+    at: usize,
+    length: usize,
 }
 
 impl Helper for Irc {
@@ -58,7 +61,7 @@ impl Helper for Irc {
             return Help::Pass;
         }
         let payload = message.payload.get(..READ).unwrap_or(message.payload);
-        let Some(Place { address, port }) = find(payload) else { return Help::Pass };
+        let Some(Place { address, port, at, length }) = find(payload) else { return Help::Pass };
         let answers = message.tuples[Direction::Reply];
         let host = IpAddr::from(address);
         if host != message.source() && host != answers.destination() {
@@ -69,12 +72,21 @@ impl Helper for Irc {
         }
         let l4 = L4Key::Ports { source: 0, destination: port };
         let anybody = Ipv4Addr::UNSPECIFIED.into();
-        match Tuple::new(anybody, answers.destination(), protocol::TCP, l4, answers.zone()) {
-            Some(tuple) => {
-                let dcc = announcement(self.name(), tuple, ExpectMask::NONE, CLASS);
-                Help::expecting(around, &dcc)
+        let known = answers.destination();
+        let Some(tuple) = Tuple::new(anybody, known, protocol::TCP, l4, answers.zone()) else {
+            return Help::Pass;
+        };
+        let dcc = announcement(self.name(), tuple, ExpectMask::NONE, CLASS);
+        let IpAddr::V4(known) = known else { return Help::Pass };
+        if !nat::is_translated(message) {
+            return Help::expecting(around, &dcc);
+        }
+        match nat::announce(around, nat::follow(dcc, Direction::Reply, port)) {
+            Ok(port) => {
+                around.replace(at..at + length, format!("{} {port}", known.to_bits()));
+                Help::Pass
             }
-            None => Help::Pass,
+            Err(doubt) => Help::Drop(doubt),
         }
     }
 }
@@ -98,7 +110,8 @@ fn find(payload: &[u8]) -> Option<Place> {
         let text = text.strip_prefix(b"\x01DCC ")?;
         at = payload.len() - text.len();
         if let Some(rest) = COMMANDS.iter().find_map(|command| text.strip_prefix(*command)) {
-            return place(rest);
+            let place = place(rest)?;
+            return Some(Place { at: payload.len() - rest.len() + place.at, ..place });
         }
     }
     None
@@ -111,13 +124,15 @@ fn place(text: &[u8]) -> Option<Place> {
     if blank > 0 && blank + SHORTEST_ADDRESS > text.len() {
         return None;
     }
-    let text = text.get(blank + 1..)?;
+    let at = blank + 1;
+    let text = text.get(at..)?;
     let line = text.get(..text.iter().position(|byte| *byte == b'\n')? + 1)?;
     let (address, length) = number(line);
     let rest = line.get(length..)?;
     let blanks = rest.iter().take_while(|byte| **byte == b' ').count();
-    let (port, _) = number(rest.get(blanks..)?);
-    Some(Place { address: Ipv4Addr::from_bits(address), port: port as u16 })
+    let (port, digits) = number(rest.get(blanks..)?);
+    let length = length + blanks + digits;
+    Some(Place { address: Ipv4Addr::from_bits(address), port: port as u16, at, length })
 }
 
 #[cfg(test)]

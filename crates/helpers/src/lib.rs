@@ -56,6 +56,7 @@
 
 use core::fmt;
 use core::net::{IpAddr, Ipv4Addr};
+use core::ops::Range;
 
 pub use stateward_conntrack::HelperMemory as Memory;
 use stateward_conntrack::expect::{
@@ -69,6 +70,7 @@ mod amanda;
 mod fake;
 mod ftp;
 mod irc;
+mod nat;
 mod netbios_ns;
 mod sane;
 mod text;
@@ -131,6 +133,14 @@ pub trait Surroundings {
     /// When the tracker refuses it; the helper decides what becomes of the packet.
     fn expect(&mut self, announced: &Announcement) -> Result<ExpectId, ExpectError>;
 
+    /// Asks for other bytes in place of some of the payload's. It is done after the helper, and
+    /// lengths, checksums and sequence numbers follow; if it cannot be done, the packet is dropped.
+    /// Places are those of the payload as it came; no two overlap.
+    fn replace(&mut self, place: Range<usize>, with: String);
+
+    /// A number below `bound`, by chance; 0 if that is 0.
+    fn random_below(&mut self, bound: u32) -> u32;
+
     /// Gives the connection so many seconds from now.
     fn refresh(&mut self, seconds: u32);
 }
@@ -174,12 +184,22 @@ pub enum Doubt {
     Refused(ExpectError),
     /// It names port 0, or none.
     PortZero,
+    /// Behind NAT no port is free for what it announces.
+    NoPort,
+    /// Behind NAT the address that it names could not be replaced.
+    CannotEdit,
 }
 
 impl Doubt {
     /// Every code, in the order of [`Doubt::index`].
-    pub const CODES: [&'static str; 4] =
-        ["helper_partial", "helper_third_host", "helper_refused", "helper_port_zero"];
+    pub const CODES: [&'static str; 6] = [
+        "helper_partial",
+        "helper_third_host",
+        "helper_refused",
+        "helper_port_zero",
+        "helper_no_port",
+        "helper_cannot_edit",
+    ];
 
     /// The stable word of this reason.
     pub fn code(&self) -> &'static str {
@@ -193,6 +213,8 @@ impl Doubt {
             Doubt::ThirdHost { .. } => 1,
             Doubt::Refused(_) => 2,
             Doubt::PortZero => 3,
+            Doubt::NoPort => 4,
+            Doubt::CannotEdit => 5,
         }
     }
 }
@@ -206,6 +228,8 @@ impl fmt::Display for Doubt {
             Doubt::ThirdHost { host } => {
                 write!(f, "it names {host}, which is not its sender: nothing is expected there")
             }
+            Doubt::NoPort => f.write_str("no port is free for the connection that it announces"),
+            Doubt::CannotEdit => f.write_str("the address that it names could not be replaced"),
             Doubt::PortZero => f.write_str("it names no port: nothing is expected there"),
             Doubt::Refused(error) => write!(f, "what it announces cannot be expected: {error}"),
         }

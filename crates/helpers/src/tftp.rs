@@ -9,7 +9,7 @@ use stateward_conntrack::expect::{ExpectClass, ExpectMask};
 use stateward_conntrack::{Direction, L4Key, Tuple};
 use stateward_wire::protocol;
 
-use crate::{Help, Helper, Memory, Message, Surroundings, announcement};
+use crate::{Help, Helper, Memory, Message, Surroundings, announcement, nat};
 
 /// The helper.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,12 +39,14 @@ impl Helper for Tftp {
         let L4Key::Ports { destination, .. } = answers.l4() else { return Help::Pass };
         let l4 = L4Key::Ports { source: 0, destination };
         let ends = (answers.source(), answers.destination());
-        match Tuple::new(ends.0, ends.1, protocol::UDP, l4, answers.zone()) {
-            Some(tuple) => Help::expecting(
-                around,
-                &announcement(self.name(), tuple, ExpectMask::ADDRESS, CLASS),
-            ),
-            None => Help::Pass,
+        let Some(tuple) = Tuple::new(ends.0, ends.1, protocol::UDP, l4, answers.zone()) else {
+            return Help::Pass;
+        };
+        let mut data = announcement(self.name(), tuple, ExpectMask::ADDRESS, CLASS);
+        let asked = message.tuples[Direction::Original].l4();
+        if let (true, L4Key::Ports { source, .. }) = (nat::is_translated(message), asked) {
+            data = nat::follow(data, Direction::Reply, source);
         }
+        Help::expecting(around, &data)
     }
 }

@@ -41,6 +41,11 @@ impl Chance {
         self.wish
     }
 
+    /// A number below `bound`, up to 65536; 0 if that is 0.
+    pub fn below(&mut self, bound: u32) -> u32 {
+        ((u64::from(self.next()) * u64::from(bound)) >> 16) as u32
+    }
+
     /// The next number: SplitMix64's (Steele, Lea, Flood 2014), of which the upper bits are taken.
     pub(crate) fn next(&mut self) -> u16 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);

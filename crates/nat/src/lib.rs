@@ -18,6 +18,7 @@ mod pool;
 mod ports;
 mod range;
 pub mod rewrite;
+pub mod seqadj;
 mod text;
 
 pub use chance::{Chance, Wish};

@@ -44,12 +44,20 @@ pub enum Refusal {
     Redirect,
     /// There is no IP header, or the tuple is of the other family.
     Network,
+    /// TCP options that cannot be walked, where numbers in them would have to be moved.
+    Options,
 }
 
 impl Refusal {
     /// Every code, in the order of [`Refusal::index`].
-    pub const CODES: [&'static str; 5] =
-        ["nat_short", "nat_gre_version", "nat_icmp_checksum", "nat_redirect", "nat_network"];
+    pub const CODES: [&'static str; 6] = [
+        "nat_short",
+        "nat_gre_version",
+        "nat_icmp_checksum",
+        "nat_redirect",
+        "nat_network",
+        "nat_tcp_options",
+    ];
 
     /// The stable word of this reason.
     pub fn code(self) -> &'static str {
@@ -69,6 +77,7 @@ impl fmt::Display for Refusal {
             Refusal::GreVersion => "NAT knows GRE of versions 0 and 1 only",
             Refusal::IcmpChecksum => "NAT drops ICMP errors with a wrong checksum",
             Refusal::Redirect => "NAT drops redirects about what is translated",
+            Refusal::Options => "TCP options that cannot be walked, of moved sequence numbers",
             Refusal::Network => "the packet is not of the connection's family",
         })
     }

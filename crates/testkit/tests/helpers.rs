@@ -46,6 +46,8 @@ struct Talk {
     server: SocketAddr,
     /// Next sequence number of the client and of the server.
     next: [u32; 2],
+    /// How the other side sees each: where it is, and how much more it has said.
+    known: [(SocketAddr, i32); 2],
     flow: usize,
     steps: Vec<Step>,
 }
@@ -54,12 +56,23 @@ impl Talk {
     fn new(family: Family, client: u16, server: u16) -> Talk {
         let client = SocketAddr::new(address(CLIENT, family), client);
         let server = SocketAddr::new(address(SERVER, family), server);
+        Talk::between([client, server], [client, server])
+    }
+
+    /// Both know each other by these addresses.
+    fn between([client, server]: [SocketAddr; 2], known: [SocketAddr; 2]) -> Talk {
         let (next, steps) = ([1000, u32::MAX - 30], Vec::new());
-        let mut talk = Talk { client, server, next, flow: 0, steps };
+        let known = known.map(|known| (known, 0));
+        let mut talk = Talk { client, server, next, known, flow: 0, steps };
         talk.segment(Side::Client, TCP_SYN, b"");
         talk.segment(Side::Server, TCP_SYN | TCP_ACK, b"");
         talk.segment(Side::Client, TCP_ACK, b"");
         talk
+    }
+
+    /// From now on the other side has got so much more from one.
+    fn grow(&mut self, side: Side, by: i32) {
+        self.known[side as usize].1 += by;
     }
 
     fn segment(&mut self, from: Side, flags: u8, data: &[u8]) {
@@ -70,10 +83,12 @@ impl Talk {
     }
 
     fn segment_at(&mut self, from: Side, at: u32, flags: u8, data: &[u8]) {
+        let [client, server] = self.known;
         let (port, source, to, ack) = match from {
-            Side::Client => (Port::Lan, self.client, self.server, self.next[1]),
-            Side::Server => (Port::Wan, self.server, self.client, self.next[0]),
+            Side::Client => (Port::Lan, self.client, server.0, self.next[1] as i32 + server.1),
+            Side::Server => (Port::Wan, self.server, client.0, self.next[0] as i32 + client.1),
         };
+        let ack = ack as u32;
         let ack = if flags & TCP_ACK == 0 { 0 } else { ack };
         let packet = Packet::tcp(source, to, flags, at, ack).payload(data);
         self.steps.push(Step::new(port, packet.bytes(), self.flow));
@@ -117,7 +132,11 @@ fn rules(rule: &str) -> [String; 2] {
 }
 
 fn hold(judge: &mut Judge, rule: &str, steps: Vec<Step>, name: &str) -> String {
-    let settings = Settings { rules: Some(rules(rule)), ..Settings::default() };
+    hold_under(judge, rules(rule), steps, name)
+}
+
+fn hold_under(judge: &mut Judge, rules: [String; 2], steps: Vec<Step>, name: &str) -> String {
+    let settings = Settings { rules: Some(rules), ..Settings::default() };
     let dialogue = Dialogue { settings, steps };
     let found = judge.hold(&dialogue).unwrap();
     found.iter().map(|difference| format!("{name:?}: {difference}\n")).collect()
@@ -408,6 +427,146 @@ fn amanda_is_understood_as_the_kernel_understands_it() {
             steps.extend(probe(family, &[1025, 1026, 1027, 10257, 0], syn));
             failures += &hold(&mut judge, RULE, steps, text);
         }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// FTP's helper, and a translation of IPv4's or IPv6's sources or destinations.
+fn behind_nat(helper: &str, chain: &str, [v4, v6]: [&str; 2]) -> [String; 2] {
+    let raw = rules(helper);
+    let nat = [v4, v6].map(|rule| match rule {
+        "" => String::new(),
+        rule => format!("*nat\n-A {chain} {rule}\nCOMMIT\n"),
+    });
+    [0, 1].map(|family| format!("{}{}", raw[family], nat[family]))
+}
+
+/// What the client of a translated session says of where it listens, and what the server reads.
+const TRANSLATED: &[(Family, &str, &str, &str)] = &[
+    (Family::V4, "203.0.113.111", "PORT 192,168,1,7,4,1\r\n", "PORT 203,0,113,111,4,1\r\n"),
+    (Family::V4, "9.9.9.9", "PORT 192,168,1,7,4,1\r\n", "PORT 9,9,9,9,4,1\r\n"),
+    (Family::V4, "203.0.113.1", "PORT 192,168,1,7,4,1\r\n", "PORT 203,0,113,1,4,1\r\n"),
+    (Family::V4, "9.9.9.9", "EPRT |1|192.168.1.7|1025|\r\n", "EPRT |1|9.9.9.9|1025|\r\n"),
+    (Family::V4, "9.9.9.9", "EPRT !1!192.168.1.7!1025!\r\n", "EPRT |1|9.9.9.9|1025|\r\n"),
+    (
+        Family::V6,
+        "2001:db8:9::9",
+        "EPRT |2|fd00:1::7|1025|\r\n",
+        "EPRT |2|2001:0db8:0009:0000:0000:0000:0000:0009|1025|\r\n",
+    ),
+];
+
+#[test]
+fn ftp_behind_nat_names_the_address_that_the_server_knows() {
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for (number, (family, known, said, read)) in TRANSLATED.iter().enumerate() {
+        let source = match family {
+            Family::V4 => [format!("-s 192.168.1.7 -j SNAT --to-source {known}"), String::new()],
+            Family::V6 => [String::new(), format!("-s fd00:1::7 -j SNAT --to-source {known}")],
+        };
+        let rules = behind_nat(FTP, "POSTROUTING", [&source[0], &source[1]]);
+        let client = SocketAddr::new(address(CLIENT, *family), 3000 + number as u16);
+        let server = SocketAddr::new(address(SERVER, *family), 21);
+        let known = SocketAddr::new(known.parse().unwrap(), client.port());
+        let longer = read.len() as i32 - said.len() as i32;
+        let mut talk = Talk::between([client, server], [known, server]);
+        talk.say(Side::Server, "220 hello\r\n");
+        talk.say(Side::Client, "USER me\r\n");
+        talk.say(Side::Server, "331 who?\r\n");
+        let first = talk.next[0];
+        talk.say(Side::Client, said);
+        talk.grow(Side::Client, longer);
+        // Once more, as if lost.
+        talk.segment_at(Side::Client, first, TCP_ACK | TCP_PSH, said.as_bytes());
+        talk.say(Side::Server, "200 fine\r\n");
+        talk.segment(Side::Client, TCP_ACK, b"");
+        // The data connection, there and back.
+        let data = (SocketAddr::new(server.ip(), 20), SocketAddr::new(known.ip(), 1025));
+        let open = syn(data.0, data.1);
+        let answer =
+            Packet::tcp(SocketAddr::new(client.ip(), 1025), data.0, TCP_SYN | TCP_ACK, 99, 8);
+        talk.steps.push(Step::new(Port::Wan, open.bytes(), 1));
+        talk.steps.push(Step::new(Port::Lan, answer.bytes(), 1));
+        talk.say(Side::Client, "LIST\r\n");
+        talk.say(Side::Server, "150 look\r\n");
+        talk.say(Side::Client, said);
+        talk.grow(Side::Client, longer);
+        talk.say(Side::Server, "200 again\r\n");
+        talk.say(Side::Client, "QUIT\r\n");
+        talk.say(Side::Server, "221 bye\r\n");
+        // What was never said is acknowledged.
+        talk.grow(Side::Client, 5);
+        talk.say(Side::Server, "500 what?\r\n");
+        failures += &hold_under(&mut judge, rules, talk.steps, said);
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn irc_and_tftp_behind_nat_are_told_as_the_kernel_tells_them() {
+    const SNAT: &str = "-s 192.168.1.7 -j SNAT --to-source 9.9.9.9";
+    let Some(mut judge) = judge() else { return };
+    let client = SocketAddr::new(address(CLIENT, Family::V4), 3000);
+    let known = SocketAddr::new("9.9.9.9".parse().unwrap(), 3000);
+    let server = |port| SocketAddr::new(address(SERVER, Family::V4), port);
+    let irc = behind_nat("-p tcp --dport 6667 -j CT --helper irc", "POSTROUTING", [SNAT, ""]);
+    let mut talk = Talk::between([client, server(6667)], [known, server(6667)]);
+    talk.say(Side::Server, "hello\r\n");
+    talk.say(Side::Client, "PRIVMSG you :\x01DCC CHAT x 3232235783 1025\x01\n");
+    talk.grow(Side::Client, -1);
+    talk.say(Side::Server, "fine\r\n");
+    talk.say(Side::Client, "PRIVMSG you :\x01DCC CHAT x 151587081 1026\x01\n");
+    talk.say(Side::Server, "fine\r\n");
+    for port in [1025, 1026, 1027] {
+        let open =
+            syn(SocketAddr::new(address(OTHER, Family::V4), 7), SocketAddr::new(known.ip(), port));
+        talk.steps.push(Step::new(Port::Wan, open.bytes(), 1));
+    }
+    let mut failures = hold_under(&mut judge, irc, talk.steps, "irc");
+    let tftp = behind_nat("-p udp --dport 69 -j CT --helper tftp", "POSTROUTING", [SNAT, ""]);
+    let ask = Packet::udp(client, server(69), b"\0\x01file\0octet\0");
+    let data = Packet::udp(server(4321), known, b"\0\x03\0\x01data");
+    let fine = Packet::udp(client, server(4321), b"\0\x04\0\x01");
+    let steps = [(Port::Lan, ask), (Port::Wan, data), (Port::Lan, fine)];
+    let steps = steps.map(|(port, packet)| Step::new(port, packet.bytes(), 0)).to_vec();
+    failures += &hold_under(&mut judge, tftp, steps, "tftp");
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn a_server_behind_nat_answers_with_the_address_that_its_client_knows() {
+    const ANSWERS: &[(&str, &str)] = &[
+        ("227 (192,168,1,7,4,1)\r\n", "227 (203,0,113,1,4,1)\r\n"),
+        ("229 (|||1025|)\r\n", "229 (|||1025|)\r\n"),
+        ("227 (10,0,0,1,4,1)\r\n", "227 (10,0,0,1,4,1)\r\n"),
+    ];
+    const DNAT: &str = "-d 203.0.113.1 -p tcp -j DNAT --to-destination 192.168.1.7";
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for (number, (said, read)) in ANSWERS.iter().enumerate() {
+        let rules = behind_nat(FTP, "PREROUTING", [DNAT, ""]);
+        let server = SocketAddr::new(address(CLIENT, Family::V4), 21);
+        let client = SocketAddr::new(address(SERVER, Family::V4), 3000 + number as u16);
+        let known = SocketAddr::new("203.0.113.1".parse().unwrap(), 21);
+        let mut talk = Talk::between([client, server], [client, known]);
+        for step in &mut talk.steps {
+            step.from = if step.from == Port::Lan { Port::Wan } else { Port::Lan };
+        }
+        let begun = talk.steps.len();
+        talk.say(Side::Server, "220 hello\r\n");
+        talk.say(Side::Client, "PASV\r\n");
+        talk.say(Side::Server, said);
+        talk.grow(Side::Server, read.len() as i32 - said.len() as i32);
+        talk.segment(Side::Client, TCP_ACK, b"");
+        let data = syn(SocketAddr::new(client.ip(), 4000), SocketAddr::new(known.ip(), 1025));
+        talk.steps.push(Step::new(Port::Lan, data.bytes(), 1));
+        talk.say(Side::Server, "150 look\r\n");
+        talk.say(Side::Client, "QUIT\r\n");
+        for step in &mut talk.steps[begun..] {
+            step.from = if step.from == Port::Lan { Port::Wan } else { Port::Lan };
+        }
+        failures += &hold_under(&mut judge, rules, talk.steps, said);
     }
     assert!(failures.is_empty(), "{failures}");
 }

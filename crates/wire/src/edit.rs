@@ -5,6 +5,7 @@
 //! eight bytes in an ICMP error), only what is there changes.
 
 use core::net::IpAddr;
+use core::ops::Range;
 
 use crate::checksum::{self, Delta};
 use crate::{
@@ -184,6 +185,48 @@ impl<'a> Edit<'a> {
         self.set_length(longer.length());
         self.layout = longer;
         Some(longer)
+    }
+
+    /// Puts other bytes in place of some of the packet's, counted from its beginning, within the
+    /// payload of TCP or UDP. All lengths follow, and the transport's checksum is computed anew. The
+    /// packet has the returned layout then. `None`, and nothing done, if a byte of the packet is
+    /// missing, or there is no room behind it for a longer one.
+    pub fn replace_payload(&mut self, place: Range<usize>, with: &[u8]) -> Option<Layout> {
+        const UDP_LENGTH: usize = 4;
+        let upper = self.layout.upper()?;
+        let end = self.layout.length();
+        if place.start > place.end || place.end > end || end > self.bytes.len() {
+            return None;
+        }
+        let resized = self.layout.resized(end - place.len() + with.len())?;
+        let behind = place.start + with.len();
+        self.bytes.get(..resized.length())?;
+        self.bytes.copy_within(place.end..end, behind);
+        self.bytes.get_mut(place.start..behind)?.copy_from_slice(with);
+        self.layout = resized;
+        self.set_length(resized.length());
+        let (old, new) = (end - upper.offset, resized.length() - upper.offset);
+        if upper.protocol == protocol::UDP {
+            self.replace(upper.offset + UDP_LENGTH, new as u16);
+        }
+        match self.field {
+            Field::Unfinished => {
+                let length = Delta::NONE.u32(old as u32, new as u32);
+                self.adjust_transport(length, Covers::PseudoHeader);
+            }
+            Field::Finished if !self.has_no_checksum(upper) => {
+                self.field = Field::Unfinished;
+                self.finish();
+            }
+            Field::Finished => {}
+        }
+        Some(resized)
+    }
+
+    /// UDP without.
+    fn has_no_checksum(&self, upper: Upper) -> bool {
+        let header = self.bytes.get(upper.offset..).and_then(UdpHeader::view);
+        upper.protocol == protocol::UDP && header.is_some_and(|header| header.checksum.get() == 0)
     }
 
     fn set_length(&mut self, length: usize) {

@@ -74,6 +74,12 @@ impl Layout {
         (length <= u32::from(u16::MAX)).then_some(Self { length, ..self })
     }
 
+    /// The layout of the packet with another length; none if a packet cannot be as long.
+    pub(crate) fn resized(self, length: usize) -> Option<Self> {
+        let length = u16::try_from(length).ok()?;
+        Some(Self { length: length.into(), ..self })
+    }
+
     /// The address family.
     #[inline]
     pub const fn family(&self) -> Family {

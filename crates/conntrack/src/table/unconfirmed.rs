@@ -3,6 +3,7 @@
 use crate::entry::{ConnId, Entry};
 use crate::event::{Counter, Labels, Timestamps};
 use crate::index::Place;
+use crate::seqadj::SeqAdjust;
 use crate::status::{Direction, PerDir, Status};
 use crate::tracker::HelperMemory;
 use crate::tuple::{AddressPair, Tuple};
@@ -17,6 +18,7 @@ pub(crate) struct Extra {
     pub(crate) helper: Option<&'static str>,
     /// What the helper keeps of the connection.
     pub(crate) memory: HelperMemory,
+    pub(crate) seqadj: PerDir<SeqAdjust>,
     pub(crate) master: Option<(ConnId, Tuple)>,
 }
 

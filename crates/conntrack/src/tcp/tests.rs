@@ -102,6 +102,7 @@ proptest! {
             now,
             remaining: Span(0),
             verify: Some(Unfinished::Bad),
+            moved: Default::default(),
         };
         let decision = super::packet(&mut long, &context, &packet);
         prop_assert_eq!(decision, L4Decision::Accept(Accept::refresh(timeout)));

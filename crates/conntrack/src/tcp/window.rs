@@ -87,7 +87,9 @@ impl Window {
         } else {
             seen.ack
         };
-        let mut n = Numbers { seq: seen.seq, end: seen.end, ack: seen.ack, sack };
+        let moved = |number: u32| number.wrapping_sub(seen.moved as u32);
+        let (ack, sack) = (moved(seen.ack), moved(sack));
+        let mut n = Numbers { seq: seen.seq, end: seen.end, ack, sack };
         if (track.max_window[sender] == 0 || seen.flags.syn())
             && self.first_sight(track, seen, n.sack)
         {

@@ -17,6 +17,7 @@ use crate::entry::Flags;
 use crate::event::Timestamps;
 use crate::index::Place;
 use crate::reason::{DropReason, Reason};
+use crate::seqadj::SeqAdjust;
 use crate::status::{CtState, Direction};
 use crate::sysctl::EventMode;
 use crate::table::Unconfirmed;
@@ -69,6 +70,7 @@ impl Tracker {
             now: self.now,
             remaining: Span(0),
             verify,
+            moved: SeqAdjust::default(),
         };
         let accept = match l4_packet(&mut conn.entry, &context, packet) {
             L4Decision::Accept(accept) => accept,

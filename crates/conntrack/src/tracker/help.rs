@@ -4,7 +4,8 @@
 //! gives back what the helper wants to remember. Kernel counterpart: `struct nf_conn_help`.
 
 use super::{Flow, Tracker};
-use crate::status::{PerDir, Status};
+use crate::seqadj::SeqAdjust;
+use crate::status::{Direction, PerDir, Status};
 use crate::time::Span;
 
 /// What a helper keeps of a connection.
@@ -44,6 +45,37 @@ impl Tracker {
             }
             // Its clock starts when it is confirmed.
             Flow::Unconfirmed(conn) => conn.entry.deadline = timeout.0,
+        }
+    }
+
+    /// What is added to the sequence numbers of a packet's connection; none if nothing is.
+    pub fn seqadj(&self, flow: &Flow) -> Option<PerDir<SeqAdjust>> {
+        let Flow::Confirmed(id) = flow else { return None };
+        let entry = self.table.live(*id).filter(|entry| entry.status.has(Status::SEQ_ADJUST))?;
+        Some(self.table.extra_of(entry)?.seqadj)
+    }
+
+    /// The payload of a TCP segment has become longer by so much, from the number it begins with.
+    pub fn note_longer(&mut self, flow: &Flow, direction: Direction, number: u32, longer: i32) {
+        let Flow::Confirmed(id) = flow else { return };
+        let Some(slot) = self.table.slot_of(*id).filter(|_| longer != 0) else { return };
+        if let Some(entry) = self.table.entry_mut(slot) {
+            entry.status.set(Status::SEQ_ADJUST);
+        }
+        if let Some(extra) = self.table.extra_mut(slot) {
+            extra.seqadj[direction].note(number, longer);
+        }
+    }
+
+    /// By what acknowledgements in a direction of a connection in the table are off.
+    #[inline]
+    pub(super) fn moved(&self, slot: u32, direction: Direction) -> SeqAdjust {
+        match self.table.entry(slot) {
+            Some(entry) if entry.status.has(Status::SEQ_ADJUST) => {
+                let extra = self.table.extra_of(entry);
+                extra.map(|extra| extra.seqadj[!direction]).unwrap_or_default()
+            }
+            _ => SeqAdjust::default(),
         }
     }
 

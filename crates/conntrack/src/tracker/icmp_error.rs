@@ -10,6 +10,7 @@ use super::{Flow, Template, Tracked, Tracker, Unfinished};
 use crate::icmp::{self, Message};
 use crate::icmpv6;
 use crate::reason::Reason;
+use crate::seqadj::SeqAdjust;
 use crate::status::{CtState, Direction, Status};
 use crate::time::Span;
 use crate::tuple::Tuple;
@@ -33,6 +34,7 @@ impl Tracker {
             now: self.now,
             remaining: Span(0),
             verify,
+            moved: SeqAdjust::default(),
         };
         let message = match protocol {
             protocol::ICMP => icmp::classify(&context, packet),

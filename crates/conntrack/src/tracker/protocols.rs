@@ -12,6 +12,7 @@ use super::Unfinished;
 use crate::decision::{Accept, L4Decision};
 use crate::entry::Entry;
 use crate::reason::Reason;
+use crate::seqadj::SeqAdjust;
 use crate::status::{Direction, Status};
 use crate::sysctl::{Sysctls, span};
 use crate::time::{Instant, Span};
@@ -29,6 +30,8 @@ pub(crate) struct L4Context<'a> {
     pub(crate) remaining: Span,
     /// `None`: checksums are not verified.
     pub(crate) verify: Option<Unfinished>,
+    /// What has been added to the numbers that the packet acknowledges.
+    pub(crate) moved: SeqAdjust,
 }
 
 /// What the steady ways of the protocols need to know: of an [`L4Context`] the part that differs.
@@ -60,6 +63,7 @@ impl<'a> L4Context<'a> {
             now,
             remaining,
             verify,
+            moved: SeqAdjust::default(),
         }
     }
 
@@ -93,7 +97,7 @@ pub(super) fn steady(
     packet: &Packet<'_>,
 ) -> Option<Span> {
     const STANDS: u16 = Status::SEEN_REPLY.0 | Status::ASSURED.0;
-    if entry.status.0 & (STANDS | Status::FIXED_TIMEOUT.0) != STANDS {
+    if entry.status.0 & (STANDS | Status::FIXED_TIMEOUT.0 | Status::SEQ_ADJUST.0) != STANDS {
         return None;
     }
     match entry.original.protocol {

@@ -453,6 +453,7 @@ fn every_refusal_has_its_word() {
         Refusal::IcmpChecksum,
         Refusal::Redirect,
         Refusal::Network,
+        Refusal::Options,
     ];
     for (index, refusal) in all.into_iter().enumerate() {
         assert_eq!((refusal.index(), refusal.code()), (index, Refusal::CODES[index]));

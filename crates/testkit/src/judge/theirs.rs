@@ -338,6 +338,8 @@ fn told(entry: &Entry, event: &'static str) -> Told {
     let mut present: Vec<String> = entry.present.iter().map(|name| name.to_string()).collect();
     // The number of its holders differs from look to look.
     present.retain(|name| name != "USE");
+    // What has moved sequence numbers shows in the packets; nothing prints it.
+    present.retain(|name| !name.starts_with("SEQ_ADJ"));
     Told {
         event,
         original: words(entry.original.as_ref(), entry.zone),

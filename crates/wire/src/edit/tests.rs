@@ -265,6 +265,32 @@ fn an_option_is_put_in_and_summed() {
 }
 
 #[test]
+fn a_payload_becomes_longer_and_shorter_and_is_summed_anew() {
+    for v6 in [false, true] {
+        for (at, before) in packets(v6).into_iter().take(2).enumerate() {
+            let data = before.len() - if at == 0 { 3 } else { 8 };
+            for with in [&b""[..], b"x", b"longer than it was"] {
+                let mut bytes = before.clone();
+                let layout = Packet::parse(&bytes).unwrap().layout();
+                bytes.resize(before.len() + 20, 0xee);
+                let mut edit = Edit::new(&mut bytes, layout);
+                let new = edit.replace_payload(data + 1..data + 3, with).unwrap();
+                assert_eq!(new.length(), before.len() - 2 + with.len());
+                bytes.truncate(new.length());
+                assert_eq!(Packet::parse(&bytes).unwrap().layout(), new);
+                assert_eq!(verdict(&bytes), Verification::Good);
+                let payload = [&before[data..data + 1], with, &before[data + 3..]].concat();
+                assert_eq!(&bytes[data..], payload);
+            }
+            let mut bytes = before.clone();
+            assert_eq!(edit(&mut bytes).replace_payload(data..data + 1, b"no room"), None);
+            assert_eq!(edit(&mut bytes).replace_payload(data..before.len() + 1, b""), None);
+            assert_eq!(bytes, before);
+        }
+    }
+}
+
+#[test]
 fn what_was_left_to_the_card_is_summed_up() {
     for v6 in [false, true] {
         for good in packets(v6).drain(..2) {
