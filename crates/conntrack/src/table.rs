@@ -413,16 +413,22 @@ impl Table {
             let PerDir([o, r]) = conn.counters;
             *counters = [[o.packets, o.bytes], [r.packets, r.bytes]];
         }
+        let mut reply_pair = None;
         if original.key.version == 6 {
             if let Some(pair) = self.pairs.get_mut(slot as usize) {
                 *pair = original.pair;
             }
-            if reply.pair != [original.pair[1], original.pair[0]] {
-                conn.extra_mut().reply_pair = Some(reply.pair);
-            }
+            let translated = reply.pair != [original.pair[1], original.pair[0]];
+            reply_pair = translated.then_some(reply.pair);
         }
-        if let Some(extra) = conn.extra.take() {
-            self.attach(slot, *extra);
+        match conn.extra.take() {
+            Some(extra) => {
+                self.attach(slot, Extra { reply_pair, ..*extra });
+            }
+            None if reply_pair.is_some() => {
+                self.attach(slot, Extra { reply_pair, ..Extra::default() });
+            }
+            None => {}
         }
         if conn.entry.status.has(Status::SRC_NAT_DONE) {
             self.sources.insert(self.index.hash_of_source(original), slot);

@@ -240,8 +240,8 @@ impl Engine {
 /// What is to be said if the connection cannot enter the table for its binding.
 pub(crate) fn starved(how: How) -> Option<NatDrop> {
     match how {
+        How::OnlyPort | How::Exhausted { asked: 1 } => Some(NatDrop::PortTaken),
         How::Exhausted { asked } => Some(NatDrop::NoFreePort { asked }),
-        How::OnlyPort => Some(NatDrop::PortTaken),
         How::Kept | How::Mapped | How::Addressed | How::Searched { .. } | How::Unchangeable => None,
     }
 }

@@ -9,6 +9,10 @@ mod packets;
 use packets::{Kind, PORT, engine, establish, send};
 use stateward_conntrack::{CtState, EventMode, Instant, Span};
 use stateward_engine::{Arrival, At, Engine, From, Verdict};
+use stateward_rules::Source;
+use stateward_rules::restore::{RestoreOptions, restore};
+use stateward_wire::edit::{Edit, End};
+use stateward_wire::{Family, Packet};
 
 const CONNECTIONS: u16 = 200;
 const START: Instant = Instant::from_secs(1_000);
@@ -64,6 +68,48 @@ fn bursts_allocate_nothing() {
         }
     });
     assert_eq!(counted, 0);
+}
+
+/// Begins connections, of which every second one has to look for another port, lets them end by
+/// their timeouts, and begins them again.
+#[test]
+fn translated_connections_allocate_nothing() {
+    let mut engine = engine(4_096, EventMode::Listened);
+    for (family, own) in [(Family::V4, "203.0.113.1"), (Family::V6, "fd00:9::1")] {
+        let rules = format!("*nat\n-A POSTROUTING -j SNAT --to-source {own}\nCOMMIT\n");
+        let source = Source::new("rules", &rules);
+        engine.set_rules(&restore(&source, family, RestoreOptions::default()).unwrap());
+    }
+    let of = |kind: Kind| {
+        (0..CONNECTIONS).flat_map(move |number| {
+            let first = kind.first(number);
+            let mut other = first.clone();
+            let layout = Packet::parse(&first).unwrap().layout();
+            let elsewhere = match layout.family() {
+                Family::V4 => [192, 0, 2, 77].into(),
+                Family::V6 => [0xfd00, 1, 0, 0, 0, 0, 0, 77].into(),
+            };
+            assert!(Edit::new(&mut other, layout).set_address(End::Source, elsewhere));
+            [first, other]
+        })
+    };
+    let first: Vec<Vec<u8>> = Kind::ALL.into_iter().flat_map(of).collect();
+    let mut packets = first.clone();
+    let mut now = START;
+    let mut round = |engine: &mut Engine| {
+        for (bytes, first) in packets.iter_mut().zip(&first) {
+            bytes.copy_from_slice(first);
+            assert_eq!(send(engine, bytes, now).state, Some(CtState::New));
+            assert_ne!(bytes, first);
+        }
+        now = now + Span::secs(130);
+        engine.handle_timeout(now);
+        assert_eq!(engine.tracker().count(), 0);
+    };
+    round(&mut engine);
+    let counted = allocations(|| (0..5).for_each(|_| round(&mut engine)));
+    assert_eq!(counted, 0);
+    assert!(engine.tracker().statistics().found >= 6 * 4 * u64::from(CONNECTIONS));
 }
 
 /// Begins connections, lets them end by their timeouts, and begins them again; the listener, if
