@@ -116,6 +116,8 @@ pub struct Tracker {
     pressure: Option<Pressure>,
     /// Connections that begin get room for labels.
     labels: bool,
+    /// Some connection has got a helper.
+    helping: bool,
     /// Connections that announced another one with their first packet.
     masters: u32,
     unfinished: Unfinished,
@@ -143,6 +145,7 @@ impl Tracker {
             listening: false,
             pressure: None,
             labels: false,
+            helping: false,
             masters: 0,
             unfinished,
             now: Instant::default(),

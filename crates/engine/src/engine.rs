@@ -234,8 +234,6 @@ pub struct Engine {
     pub(crate) defrag: Defrag,
     pub(crate) rules: Rules,
     pub(crate) helpers: Helpers,
-    /// Rules have given connections helpers.
-    pub(crate) helping: bool,
     /// There are rules of either family, or an account is kept.
     pub(crate) has_rules: bool,
     /// Rules read and change it while the packet is only looked at: each for its own work.
@@ -284,7 +282,6 @@ impl Engine {
             emitted: Vec::new(),
             rules: Rules::default(),
             helpers: Helpers::default(),
-            helping: false,
             has_rules: false,
             shared: RefCell::default(),
             notes: Notes::default(),

@@ -65,7 +65,6 @@ impl Engine {
     #[cold]
     pub(crate) fn seek_helper(&mut self, name: &str, packet: &Packet<'_>) {
         const RULE: &str = "CT --helper";
-        self.helping = true;
         let protocol = packet.upper().map_or(0, |upper| upper.protocol);
         if self.helpers.find(name, protocol, packet.family()).is_some() {
             return;
@@ -85,7 +84,9 @@ impl Engine {
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
         const EITHER: u16 = Status::HELPER.0 | Status::SEQ_ADJUST.0;
-        let Some(tracked) = &walker.tracked else { return Ok(()) };
+        let Some(tracked) = walker.tracked.as_ref().filter(|_| self.tracker.helps()) else {
+            return Ok(());
+        };
         let status = self.tracker.status(&tracked.flow);
         if status.0 & EITHER == 0 {
             return Ok(());
@@ -238,7 +239,7 @@ impl Engine {
 
     /// Whether a helper may want to edit the packet, which then needs room behind it.
     pub(crate) fn may_be_edited(&self, packet: &Packet<'_>) -> bool {
-        if !self.helping {
+        if !self.tracker.helps() {
             return false;
         }
         let tuple = Tuple::of(packet, Zone::DEFAULT);

@@ -68,7 +68,7 @@ impl Engine {
         let mark = self.arrival_mark;
         let mut walker = Walker { largest_piece, incomplete, link, mark, ..Walker::new(now, port) };
         let (layout, came) = (packet.layout(), packet.length());
-        if self.helping || self.rules.lengthen(layout.family()) {
+        if self.tracker.helps() || self.rules.lengthen(layout.family()) {
             bytes.resize(bytes.len() + ROOM, 0);
         }
         let mut frame = Frame { bytes: &mut bytes, layout };

@@ -82,6 +82,7 @@ impl Tracker {
         extra.master = Some((master.id, master.tuples[Direction::Original]));
         if let Some(helper) = expectation.announced.assigns {
             conn.assign_helper(helper);
+            self.helping = true;
         }
         Some(Box::new(expectation))
     }

@@ -61,6 +61,7 @@ impl Tracker {
         let expectation = self.expected(&mut conn);
         if let (None, Some(helper)) = (&expectation, template.helper) {
             conn.assign_helper(helper);
+            self.helping = true;
         }
         let context = L4Context {
             sysctls: &self.sysctls,

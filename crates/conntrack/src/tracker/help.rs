@@ -19,6 +19,12 @@ pub struct HelperMemory {
 }
 
 impl Tracker {
+    /// Whether any connection has had a helper: else nobody needs to ask for one.
+    #[inline]
+    pub fn helps(&self) -> bool {
+        self.helping
+    }
+
     /// The helper of a packet's connection, and what that has kept.
     pub fn helper(&self, flow: &Flow) -> Option<(&'static str, HelperMemory)> {
         let extra = match flow {

@@ -107,6 +107,7 @@ impl Tracker {
         }
         if let Some(helper) = given.helper {
             conn.assign_helper(helper);
+            self.helping = true;
             conn.extra_mut().memory.unheard = PerDir([true; 2]);
         }
         if given.labels != 0 {
