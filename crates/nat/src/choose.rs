@@ -141,7 +141,9 @@ fn choose(
             return (mapped, How::Mapped);
         }
     }
-    let zone = conn.tuple(Direction::Original).zone();
+    // It has one, in one direction or in both.
+    let zones = [Direction::Original, Direction::Reply].map(|side| conn.tuple(side).zone());
+    let zone = zones.into_iter().find(|zone| zone.0 != 0).unwrap_or_default();
     let tuple = pool::address(current, range, manip.end(), zone);
     if keeps {
         match range.ports {

@@ -82,7 +82,7 @@ pub(crate) fn search(
         Manip::Source => chance.wish().source,
         Manip::Destination => chance.wish().destination,
     };
-    let wished = wish.filter(|port| class.has(*port)).map(|port| tuple.with_port(end, port));
+    let mut wished = wish.filter(|port| class.has(*port));
     let mut asked = 0;
     let mut is_free = |tuple: &Tuple, left: u32| {
         asked += 1;
@@ -101,17 +101,28 @@ pub(crate) fn search(
     };
     let mut found = *tuple;
     loop {
-        // Any of the class may come of a random start.
-        let drawn = start.is_none().then_some(wished).flatten();
-        if let Some(wished) = drawn.filter(|wished| is_free(wished, 1)) {
-            return (wished, How::Searched { asked });
-        }
-        let first = start.take().unwrap_or_else(|| chance.next());
-        for i in 0..attempts {
-            found = tuple.with_port(end, class.nth(first.wrapping_add(i as u16)));
+        // Any of the class may be the first of a random start, and so the last of a vain search.
+        let wish = if start.is_none() { wished.take() } else { None };
+        let mut tried = 0;
+        let first = match wish {
+            None => start.take().unwrap_or_else(|| chance.next()),
+            Some(wish) => {
+                found = tuple.with_port(end, wish);
+                if is_free(&found, 1) {
+                    return (found, How::Searched { asked });
+                }
+                tried = 1;
+                wish.wrapping_sub(class.first).wrapping_add(1)
+            }
+        };
+        for i in tried..attempts {
+            found = tuple.with_port(end, class.nth(first.wrapping_add((i - tried) as u16)));
             if is_free(&found, attempts - i) {
                 return (found, How::Searched { asked });
             }
+        }
+        if let Some(wish) = wish {
+            found = tuple.with_port(end, wish);
         }
         if attempts >= class.size || attempts < SHORTEST {
             return (found, How::Exhausted { asked });

@@ -156,12 +156,25 @@ fn a_wish_is_granted_where_the_kernel_is_random_and_nowhere_else() {
     };
     assert_eq!(pass("10.0.0.1:5000", 6000, &own), 5000, "its own port is free: nothing is random");
     assert_eq!(pass("10.0.0.2:5000", 6000, &own), 6000, "its own port is taken");
-    assert_ne!(pass("10.0.0.3:5000", 6000, &own), 6000, "the wish is taken");
+    assert_eq!(pass("10.0.0.3:5000", 6000, &own), 6001, "the wish is taken: the next is free");
     assert_ne!(pass("10.0.0.4:5000", 80, &own), 80, "the wish is of another class");
-    assert_eq!(pass("10.0.0.5:5001", 6001, &random), 6001, "all is random");
+    assert_eq!(pass("10.0.0.5:5001", 7001, &random), 7001, "all is random");
     let few = Range { ports: Some([3000, 3009]), ..own };
     assert_eq!(pass("10.0.0.6:5000", 3007, &few), 3007);
     assert!((3000..=3009).contains(&pass("10.0.0.7:5000", 3010, &few)));
+}
+
+#[test]
+fn the_last_port_of_a_vain_search_may_be_any() {
+    let mut gateway = Gateway::new();
+    let few = Range { ports: Some([3000, 3002]), ..addresses("192.0.2.1", "192.0.2.1") };
+    for (client, wish) in [(2, 3002), (3, 3000), (4, 3001), (5, 3001), (6, 3000), (7, 3002)] {
+        gateway.chance.set_wish(Wish { source: Some(wish), destination: None });
+        let from = format!("10.0.0.{client}:5000");
+        let bound = gateway.pass(&udp(&from, "198.51.100.1:53"), SOURCE, &few);
+        assert_eq!(bound.end, format!("192.0.2.1:{wish}"), "{client}");
+        assert_eq!(matches!(bound.how, How::Exhausted { asked: 3 }), client > 4, "{client}");
+    }
 }
 
 #[test]

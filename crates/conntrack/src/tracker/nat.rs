@@ -106,16 +106,15 @@ impl Tracker {
         !gives_way
     }
 
-    /// The connection that has the tuple, which is of the reply's zone.
+    /// The connection that has the tuple, which is of the reply's zone. If packets of the other
+    /// direction are of another zone, only answers have tuples like it: the kernel looks where those
+    /// are.
     fn holder(&self, reply: &Tuple, conn: &Unconfirmed) -> Option<(u32, Direction)> {
         let zone = conn.entry.original.zone;
         if reply.key.zone == zone {
             return self.table.find(reply);
         }
-        let mut elsewhere = *reply;
-        elsewhere.key.zone = zone;
-        let found = |tuple, direction| self.table.find_one(tuple, direction);
-        found(reply, Direction::Reply).or_else(|| found(&elsewhere, Direction::Original))
+        self.table.find_one(reply, Direction::Reply)
     }
 
     /// The answers of connections of the tuple's source that NAT has bound, the latest first, and
