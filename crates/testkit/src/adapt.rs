@@ -139,6 +139,11 @@ pub fn ends(bytes: &[u8]) -> Option<Ends> {
     Layout::of(bytes).and_then(|layout| layout.ends(bytes))
 }
 
+/// Whether a packet is an ICMP error that quotes another.
+pub fn is_error(bytes: &[u8]) -> bool {
+    Layout::of(bytes).is_some_and(|layout| layout.quotes(bytes).is_some())
+}
+
 /// A neighbour of a station to whom nobody has spoken.
 fn third(address: IpAddr) -> IpAddr {
     const OTHER: u8 = 0x40;

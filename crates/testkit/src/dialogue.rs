@@ -185,7 +185,7 @@ impl Default for Plan {
             expiry: false,
             ruled: 40,
             rules: None,
-            natted: 0,
+            natted: 20,
         }
     }
 }
@@ -253,9 +253,7 @@ impl Dialogue {
         }
     }
 
-    /// What this host answers all of a link it hears itself, another time through all hooks. And
-    /// the kernel's NAT, once there, throws errors with bad checksums away which the tracker was
-    /// told to believe.
+    /// What this host answers all of a link it hears itself, another time through all hooks.
     fn leave_out_what_rules_cannot_have(&mut self) {
         let Some(rules) = &self.settings.rules else { return };
         self.steps.retain(|step| !comes_from_all(&step.bytes));
@@ -271,9 +269,7 @@ impl Dialogue {
             // Nor who gives way where the table is full: two connections that differ only in what
             // they are translated to may have the same packets in opposite directions, and those
             // are neighbours here, not in the kernel.
-            let keep = |(name, _): &(String, u64)| !["checksum", "max"].contains(&name.as_str());
-            self.settings.sysctls.retain(keep);
-            self.steps.iter_mut().for_each(|step| step.changes.retain(keep));
+            self.settings.sysctls.retain(|(name, _)| name != "max");
         }
     }
 }

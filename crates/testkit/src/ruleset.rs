@@ -100,13 +100,22 @@ pub fn generate(random: &mut Random, family: Family) -> String {
 }
 
 /// A random ruleset whose nat table translates. What the other tables do to packets leaves less of
-/// it, so that two of three have none.
+/// it, so that in two of three they are empty.
 pub fn generate_nat(random: &mut Random, family: Family) -> String {
-    let count = if random.chance(33) { TABLES.len() - 1 } else { 0 };
-    let mut lines = tables_of(random, family, TABLES.into_iter().take(count));
+    let others = TABLES.into_iter().filter(|(table, _)| *table != "nat");
+    let mut lines = match random.chance(33) {
+        true => tables_of(random, family, others),
+        false => others.flat_map(|(table, hooks)| empty(table, hooks)).collect(),
+    };
     let place = Place { family, table: "nat", hook: None, protocol: None, depth: 0 };
     lines.extend(nat::table(random, place));
     text(lines)
+}
+
+/// The lines of a table in which there is nothing.
+fn empty(table: &str, hooks: &[&str]) -> Vec<String> {
+    let hooks = hooks.iter().map(|hook| format!(":{hook} ACCEPT [0:0]"));
+    [format!("*{table}")].into_iter().chain(hooks).chain(["COMMIT".to_owned()]).collect()
 }
 
 fn text(lines: Vec<String>) -> String {

@@ -1,5 +1,5 @@
 //! The engine before the judge: every case on which it once differed from the running kernel, and
-//! random dialogues, without rules and under random ones, for as long as STATEWARD_JUDGE_SECONDS says
+//! random dialogues, without rules, under random ones and behind random NAT, for as long as STATEWARD_JUDGE_SECONDS says
 //! (20), from the seed STATEWARD_JUDGE_SEED (1).
 //!
 //! A run long enough also fails if there is anything that it never touched; how often what should
@@ -91,7 +91,7 @@ fn random_dialogues_are_equal() {
     }
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
     let seed = number("STATEWARD_JUDGE_SEED", 1);
-    let plan = Plan { ruled: 0, ..Plan::default() };
+    let plan = Plan { ruled: 0, natted: 0, ..Plan::default() };
     let mut campaign = Campaign::new(plan, seed).expect("a namespace");
     campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
     let coverage = campaign.coverage();
@@ -110,7 +110,7 @@ fn rules_decide_as_the_kernel_decides() {
         return;
     }
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
-    let plan = Plan { ruled: 100, ..Plan::default() };
+    let plan = Plan { ruled: 100, natted: 0, ..Plan::default() };
     let seed = number("STATEWARD_JUDGE_SEED", 1);
     let mut campaign = Campaign::new(plan, seed).expect("a namespace");
     campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
@@ -118,6 +118,25 @@ fn rules_decide_as_the_kernel_decides() {
     let mut failures = failures(&campaign);
     if campaign.coverage().packets() >= LONG_RUN {
         failures.extend(campaign.coverage().unused_rules().map(|gap| format!("unused: {gap}\n")));
+    }
+    assert!(failures.is_empty(), "{failures}{campaign}");
+}
+
+#[test]
+fn connections_are_translated_as_by_the_kernel() {
+    if !kernel::is_there() {
+        return;
+    }
+    let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
+    let plan = Plan { natted: 100, ..Plan::default() };
+    let seed = number("STATEWARD_JUDGE_SEED", 1);
+    let mut campaign = Campaign::new(plan, seed).expect("a namespace");
+    campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
+    let coverage = campaign.coverage();
+    println!("{coverage}{campaign}");
+    let mut failures = failures(&campaign);
+    if coverage.packets() >= LONG_RUN {
+        failures.extend(coverage.untranslated().map(|gap| format!("untouched: {gap}\n")));
     }
     assert!(failures.is_empty(), "{failures}{campaign}");
 }

@@ -9,6 +9,7 @@
 //! dialogue can bring about, why, and which test holds it instead; nothing else is left out.
 
 mod concern;
+mod nat;
 mod packet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,8 +24,10 @@ use stateward_engine::{Outcome, Why, defrag};
 use stateward_wire::Packet;
 
 use concern::Met;
+use nat::Translated;
 use packet::{Class, segment};
 
+use super::heard::Fate;
 use super::rules::Used;
 use crate::ruleset;
 
@@ -33,6 +36,8 @@ const SEGMENTS: [&str; 5] = ["SYN", "SYN/ACK", "FIN", "ACK", "RST"];
 const DIRECTIONS: [&str; 2] = ["original", "reply"];
 /// How often each thing should have been touched.
 const ENOUGH: u64 = 100;
+/// The same of NAT, which a connection asks once, and of which there is so much.
+const ENOUGH_TRANSLATED: u64 = 1;
 /// How many packets of each protocol there should have been.
 const ENOUGH_PACKETS: u64 = 5000;
 
@@ -72,6 +77,7 @@ pub struct Coverage {
     settings: BTreeMap<&'static str, [u64; 2]>,
     /// Packets that have met rules with each match and target.
     rules: Used,
+    translated: Translated,
 }
 
 /// What is known of one dialogue.
@@ -166,6 +172,17 @@ impl Coverage {
     /// Notes rules with their counters.
     pub(super) fn note_rules(&mut self, counted: &[Vec<String>; 2]) {
         self.rules.add(counted);
+        self.translated.note_rules(counted);
+    }
+
+    /// Notes what NAT did to a packet.
+    pub(super) fn note_nat(&mut self, bytes: &[u8], outcome: &Outcome, fate: &Fate) {
+        self.translated.note(bytes, outcome, fate);
+    }
+
+    /// What of NAT no packet met.
+    pub fn untranslated(&self) -> impl Iterator<Item = String> + '_ {
+        self.translated.wanting(1)
     }
 
     /// Everything but rules that was touched less than so often, by its name.
@@ -212,6 +229,7 @@ impl Coverage {
     pub fn gaps(&self) -> Vec<String> {
         let mut gaps = self.wanting(ENOUGH, ENOUGH_PACKETS);
         gaps.extend(self.rules_wanting(ENOUGH));
+        gaps.extend(self.translated.wanting(ENOUGH_TRANSLATED));
         gaps
     }
 
@@ -287,7 +305,7 @@ impl fmt::Display for Coverage {
         for name in ruleset::names() {
             writeln!(f, "  {name:24} {:>10}", self.rules.count(&name))?;
         }
-        Ok(())
+        write!(f, "{}", self.translated)
     }
 }
 

@@ -111,7 +111,7 @@ impl Side<'_> {
         if is_piece(&step.bytes) {
             blank_fragment_ids(&mut out);
         }
-        Fate {
+        let fate = Fate {
             state: outcome.state.map(CtState::name),
             direction: outcome.connection.map(|connection| connection.direction.name()),
             end: end(&outcome, out.iter().any(|left| !left.by_host)),
@@ -124,7 +124,9 @@ impl Side<'_> {
             out,
             path: rules::path_of(engine),
             answers: emitted.iter().filter_map(answer).collect(),
-        }
+        };
+        self.coverage.note_nat(&step.bytes, &outcome, &fate);
+        fate
     }
 }
 

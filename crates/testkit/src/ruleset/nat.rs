@@ -14,6 +14,7 @@ pub(super) const TARGETS: &[Entry] = &[
     ("DNAT", dnat),
     ("DNAT", dnat),
     ("MASQUERADE", masquerade),
+    ("MASQUERADE", masquerade),
     ("REDIRECT", redirect),
     ("NETMAP", netmap),
 ];
@@ -41,6 +42,7 @@ pub(super) fn table(random: &mut Random, place: Place) -> Vec<String> {
     lines.extend(CHAINS.map(|chain| format!(":{chain} - [0:0]")));
     for (hook, _, chains) in HOOKS {
         let place = Place { hook: Some(hook), ..place };
+        lines.extend(plain(random, hook, place));
         let many = if matches!(hook, "PREROUTING" | "POSTROUTING") { 6 } else { 3 };
         (0..random.below(many)).for_each(|_| lines.push(rule(random, hook, place, chains)));
     }
@@ -51,6 +53,27 @@ pub(super) fn table(random: &mut Random, place: Place) -> Vec<String> {
     }
     lines.push("COMMIT".to_owned());
     lines
+}
+
+/// Now and then a hook begins with a rule for all of a protocol, mostly with few ports to choose
+/// from: so that they run out, and closed connections stand in the way.
+fn plain(random: &mut Random, hook: &str, place: Place) -> Option<String> {
+    if !random.chance(30) {
+        return None;
+    }
+    let icmp = place.either("icmp", "ipv6-icmp");
+    let name = random.pick(["tcp", "tcp", "udp", "sctp", icmp, icmp]);
+    let place = Place { protocol: Some(name), ..place };
+    let target = match hook {
+        "POSTROUTING" if has_ports(&place) && random.chance(50) => {
+            let ports = random.pick(["6000-6001", "6000-6000", "6000-6003"]);
+            let to = to(&place, place.either("203.0.113.7", "fd00:2::7"), Some(ports));
+            Some(format!("-j SNAT --to-source {to}"))
+        }
+        "POSTROUTING" if random.chance(50) => masquerade(random, &place),
+        _ => draw(random, &place, TARGETS),
+    };
+    target.map(|target| format!("-A {hook} -p {name} {target}"))
 }
 
 /// Where the user's chains stand: what any hook that leads to them takes.
