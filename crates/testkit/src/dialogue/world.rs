@@ -31,9 +31,13 @@ impl Station {
 }
 
 /// Whether a socket of the machine sends to an address as it stands there: that of nobody it takes
-/// for its own host's, and to all of a subnet it sends only when asked to.
+/// for its own host's, and to all of a subnet it sends only when asked to. Of neighbours on a link
+/// it wants to know the link.
 pub(super) fn is_reachable(address: IpAddr) -> bool {
-    let IpAddr::V4(v4) = address else { return !address.is_unspecified() };
+    let v4 = match address {
+        IpAddr::V4(v4) => v4,
+        IpAddr::V6(v6) => return !v6.is_unspecified() && !v6.is_unicast_link_local(),
+    };
     !v4.is_unspecified() && v4.octets()[3] != 255
 }
 
