@@ -78,9 +78,14 @@ impl Tracker {
     }
 
     /// Whether a connection in the table has `reply` in either direction, other than another one of
-    /// the same packets. It is counted as found.
+    /// the same packets. It is counted as found. Where each direction has a zone of its own the
+    /// kernel looks for it among the answers alone.
     pub fn is_taken(&mut self, reply: &Tuple, conn: &Unconfirmed) -> bool {
-        let taken = self.holder(reply, conn).is_some_and(|(slot, _)| {
+        let found = match reply.key.zone == conn.entry.original.zone {
+            true => self.table.find(reply),
+            false => self.table.find_one(reply, Direction::Reply),
+        };
+        let taken = found.is_some_and(|(slot, _)| {
             let its = self.table.tuple(slot, Direction::Original);
             its != Some(conn.tuple(Direction::Original))
         });
