@@ -54,7 +54,11 @@ impl Shrinker<'_> {
         let left = self.left.checked_sub(1).filter(|_| self.begun.elapsed() < TIME);
         let Some(left) = left else { return Ok(false) };
         self.left = left;
-        let found = self.judge.hold(&dialogue)?;
+        // Some settings are taken only beside others: a threshold below the default of another one.
+        let found = match self.judge.hold(&dialogue) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(false),
+            found => found?,
+        };
         let kind = self.best.difference.kind();
         let Some(difference) = found.into_iter().find(|found| found.kind() == kind) else {
             return Ok(false);
