@@ -108,6 +108,8 @@ impl Network {
             _ if self.is_anycast(source) => return Some(false),
             IpAddr::V6(_) if self.is_local(source) => return Some(how.local),
             _ if self.is_local(source) && !how.local => return Some(false),
+            // Its route is by no interface of these.
+            IpAddr::V4(v4) if v4.is_loopback() => return Some(how.loose),
             IpAddr::V4(v4) if !v4.is_broadcast() && self.is_broadcast(source) => None,
             IpAddr::V4(v4) => self.holder_of(v4).or_else(|| self.route(source)),
             IpAddr::V6(_) => self.route(source),
