@@ -8,6 +8,7 @@
 //! `nf_nat_inet_fn` and those that call it.
 
 use core::fmt;
+use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Direction, Flow, Status, Tracked, Tracker, Unfinished};
 use stateward_nat::rewrite::{self, Refusal, Related};
@@ -185,12 +186,13 @@ impl Engine {
     ) -> Result<(), Ended> {
         let Some(tracked) = &walker.tracked else { return Ok(()) };
         let Some(target) = self.tracker.target(&tracked.flow, direction) else { return Ok(()) };
-        let field = checksum_field(&self.tracker, &frame.packet()?);
+        let packet = frame.packet()?;
+        let (field, before) = (checksum_field(&self.tracker, &packet), packet.destination());
         rewrite::rewrite(frame.bytes, frame.layout, field, manip(hook).end(), &target)
             .map_err(|why| walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why))))?;
         walker.gathered = walker.gathered.max(written(frame));
         match hook {
-            Hook::Output => self.route_again(walker, frame),
+            Hook::Output => self.route_again(before, walker, frame),
             _ => Ok(()),
         }
     }
@@ -212,18 +214,28 @@ impl Engine {
         rewrite::icmp_error(frame.bytes, frame.layout, field, manip(hook), related)
             .map_err(|why| walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why))))?;
         walker.gathered = walker.gathered.max(written(frame)).max(looked_into(frame));
-        if hook == Hook::Output && frame.packet()?.destination() != before {
-            return self.route_again(walker, frame);
+        match hook {
+            Hook::Output => self.route_again(before, walker, frame),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// Where a packet of this host goes, now that its destination has changed.
+    /// Where a packet of this host goes, if its destination has changed: another port alone takes
+    /// it nowhere else.
     #[inline(never)]
-    fn route_again(&mut self, walker: &mut Walker<'_>, frame: &Frame<'_>) -> Result<(), Ended> {
-        let to = frame.packet()?.destination();
+    fn route_again(
+        &mut self,
+        before: IpAddr,
+        walker: &mut Walker<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<(), Ended> {
+        let packet = frame.packet()?;
+        let (from, to) = (packet.source(), packet.destination());
+        if to == before {
+            return Ok(());
+        }
         let own = self.network.is_local(to);
-        let egress = if own { None } else { self.network.route(to) };
+        let egress = if own { None } else { self.network.way_again(from, to, walker.egress) };
         if egress.is_none() && !own && self.network.routing() != Routing::Off {
             return Err(walker.drop(At::Routing, Why::Routing(self.network.refusal(to))));
         }

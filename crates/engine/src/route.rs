@@ -254,6 +254,22 @@ impl Network {
         }
     }
 
+    /// Where a packet goes that this host sends, asked once more because of its new destination. To
+    /// a link's own addresses IPv4 goes only by the interface whose address speaks, and IPv6 stays
+    /// on the link it was to go by (kernel `ip_route_me_harder`, `ip6_route_me_harder`).
+    pub(crate) fn way_again(
+        &self,
+        from: IpAddr,
+        to: IpAddr,
+        egress: Option<InterfaceId>,
+    ) -> Option<InterfaceId> {
+        match to {
+            _ if !self.is_of_link(to) => self.route(to),
+            IpAddr::V4(_) => self.speaker(from),
+            IpAddr::V6(_) => egress,
+        }
+    }
+
     /// Whether an address says nothing without its link.
     pub(crate) fn is_of_link(&self, to: IpAddr) -> bool {
         match to {

@@ -1,9 +1,10 @@
-//! Where packets go that this host sends to all of a link, and what mangle's changes do to that: as
-//! the running kernel answered to sockets bound to these addresses.
+//! Where packets go that this host sends to all of a link, and what mangle's and nat's changes do to
+//! that: as the running kernel answered to sockets bound to these addresses.
 
 #![allow(clippy::unwrap_used, reason = "a failure is the test's own")]
 
 use stateward_conntrack::Instant;
+use stateward_engine::account::{Keep, Station};
 use stateward_engine::route::{Interface, Network, Route, Routing, RoutingDrop};
 use stateward_engine::{
     Arrival, At, Config, Engine, From, InterfaceId, Outcome, Port, Verdict, Why,
@@ -24,6 +25,14 @@ COMMIT
 COMMIT
 ";
 
+/// A port alone, and where to.
+const NAT: [&str; 2] = [
+    "*nat\n-A OUTPUT -p udp --dport 67 -j DNAT --to-destination :6767\n\
+     -A OUTPUT -p udp --dport 68 -j DNAT --to-destination 224.0.0.251\nCOMMIT\n",
+    "*nat\n-A OUTPUT -p udp --dport 67 -j DNAT --to-destination :6767\n\
+     -A OUTPUT -p udp --dport 68 -j DNAT --to-destination ff02::fb\nCOMMIT\n",
+];
+
 fn engine() -> Engine {
     let on = |name: &str, addresses: [&str; 2]| Interface {
         addresses: addresses.map(|address| address.parse().unwrap()).to_vec(),
@@ -36,9 +45,13 @@ fn engine() -> Engine {
     let default = |to: &str| Route { to: to.parse().unwrap(), dev: InterfaceId(1), via: None };
     let network = Network::new(interfaces, &[default("0.0.0.0/0")], Routing::Forwarding);
     let mut engine = Engine::new(Config { network, ..Config::default() });
-    let source = Source::new("rules.v4", RULES);
-    engine.set_rules(&restore(&source, Family::V4, RestoreOptions::default()).unwrap());
+    set(&mut engine, Family::V4, RULES);
     engine
+}
+
+fn set(engine: &mut Engine, family: Family, rules: &str) {
+    let source = Source::new("rules", rules);
+    engine.set_rules(&restore(&source, family, RestoreOptions::default()).unwrap());
 }
 
 fn sent(engine: &mut Engine, from: &str, to: &str, port: u16) -> Outcome {
@@ -87,4 +100,29 @@ fn what_mangle_has_changed_must_have_an_interface_that_speaks() {
         assert_eq!(outcome.why, why, "{from} {port}");
     }
     assert_eq!(sent(&mut engine, "198.51.100.9", "198.51.100.7", 5353).verdict, WAN);
+}
+
+#[test]
+fn what_nat_has_changed_is_routed_again_only_for_its_destination() {
+    let mut engine = engine();
+    set(&mut engine, Family::V4, NAT[0]);
+    set(&mut engine, Family::V6, NAT[1]);
+    engine.set_explaining(Keep::Everything);
+    for (from, to, port, verdict, routed) in [
+        ("192.168.1.1", "255.255.255.255", 67, LAN, 1),
+        ("203.0.113.1", "255.255.255.255", 67, WAN, 1),
+        ("192.168.1.1", "198.51.100.7", 67, WAN, 1),
+        ("192.168.1.1", "255.255.255.255", 68, LAN, 2),
+        ("192.168.1.1", "198.51.100.7", 68, LAN, 2),
+        ("203.0.113.1", "192.168.1.7", 68, WAN, 2),
+        ("fe80::1", "fe80::9", 67, LAN, 1),
+        ("fe80::2", "fe80::9", 67, WAN, 1),
+        ("fe80::1", "fe80::9", 68, LAN, 2),
+        ("fe80::1", "ff02::1", 67, LAN, 1),
+    ] {
+        assert_eq!(sent(&mut engine, from, to, port).verdict, verdict, "{from} {to} {port}");
+        let stations = engine.notes().account.stations().iter();
+        let met = stations.filter(|station| matches!(station, Station::Routed(_))).count();
+        assert_eq!(met, routed, "{from} {to} {port}");
+    }
 }
