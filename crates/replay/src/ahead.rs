@@ -8,8 +8,8 @@
 //! Who captures on several interfaces gets their queues one after the other, an answer before its
 //! question. What is read ahead is therefore put in the order of its times.
 //!
-//! Bounds: 16,384 packets or 64 MiB of them are read ahead; a line that is busier than that is
-//! looked at less far ahead.
+//! Bounds: 16,384 packets or 64 MiB of them are read ahead, and buffers of 2 KiB are used again; a
+//! line that is busier than that is looked at less far ahead.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Bound;
@@ -27,6 +27,8 @@ const FAR: u64 = 1_000_000_000;
 const MOST: usize = 1 << 14;
 /// How many of their bytes at most.
 const MOST_BYTES: usize = 1 << 26;
+/// Buffers that have room for more are given back.
+const BUFFER: usize = 1 << 11;
 
 /// A packet's place: its time, and how many were read before it.
 type Turn = (u64, u64);
@@ -121,7 +123,9 @@ impl Ahead {
     fn drop_front(&mut self) {
         let Some((turn, Held { bytes, likeness, .. })) = self.held.pop_first() else { return };
         self.bytes -= bytes.len();
-        self.spare.push(bytes);
+        if bytes.capacity() <= BUFFER {
+            self.spare.push(bytes);
+        }
         let Some(turns) = self.leaving.get_mut(&likeness) else { return };
         turns.remove(&turn);
         if turns.is_empty() {

@@ -1,16 +1,18 @@
-//! The model held against the machine that was captured: what was predicted to leave, and what left.
+//! The model held against the machine that was captured: what was predicted to leave, and what
+//! left.
 //!
-//! Every packet that the replay sends out of an interface is a prediction. Within a second the capture
-//! should show it there, byte for byte: then it is seen. What is recorded as it leaves and is no
-//! prediction was either a prediction's packet that left otherwise (told by what a gateway leaves alone,
-//! [`likeness`]), or nobody predicted it; what this host's own programs send is neither. A
-//! prediction that nothing came of was never seen, unless its interface was not captured, or the
-//! capture ended before anything else left by it.
+//! Every packet that the replay sends out of an interface is a prediction. Within a second the
+//! capture should show it there, byte for byte: then it is seen. What is recorded as it leaves and
+//! is no prediction was either a prediction's packet that left otherwise (told by what a gateway
+//! leaves alone, [`likeness`]), or nobody predicted it; what this host's own programs send is
+//! neither. A prediction that nothing came of was never seen, unless its interface was not
+//! captured, or the capture ended before anything else left by it.
 //!
 //! Bounds: 65,536 predictions wait at most, with their first 128 bytes; the first 20 differences
 //! are kept to be shown.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hasher};
 
 use stateward_conntrack::{Instant, Span};
 use stateward_engine::InterfaceId;
@@ -88,12 +90,12 @@ pub(crate) struct Record<'a> {
 /// Predictions, and what came of them so far.
 #[derive(Debug, Default)]
 pub(crate) struct Predictions {
-    /// In their order; those that were seen are taken out.
-    waiting: VecDeque<Option<Prediction>>,
+    /// In their order.
+    waiting: VecDeque<Waiting>,
     /// How many came before the first of them.
     past: u64,
-    /// Places of those that wait, by likeness.
-    alike: HashMap<u64, VecDeque<u64>>,
+    /// Their places, by likeness and by their first bytes.
+    places: Places,
     /// Counts and differences of each interface.
     interfaces: Vec<OfInterface>,
     /// Records that were not predicted, wherever.
@@ -101,10 +103,21 @@ pub(crate) struct Predictions {
     differences: Vec<(Option<InterfaceId>, Difference)>,
 }
 
+/// Places in their order, by a number that several have. Those of what was seen meanwhile stay
+/// until they are come across.
+type Places = HashMap<u64, VecDeque<u64>>;
+
+#[derive(Debug)]
+struct Waiting {
+    at: Instant,
+    /// What it is found by: its likeness, its first bytes.
+    keys: [u64; 2],
+    /// None once it was seen.
+    prediction: Option<Prediction>,
+}
+
 #[derive(Debug)]
 struct Prediction {
-    at: Instant,
-    likeness: u64,
     to: InterfaceId,
     left: Left,
 }
@@ -127,23 +140,23 @@ impl Predictions {
         if self.waiting.len() == MOST {
             self.drop_oldest();
         }
-        let likeness = likeness::of(emission.bytes, emission.maker);
+        let keys = [likeness::of(emission.bytes, emission.maker), exactly(emission.bytes)];
         let place = self.past + self.waiting.len() as u64;
-        self.alike.entry(likeness).or_default().push_back(place);
+        for key in keys {
+            self.places.entry(key).or_default().push_back(place);
+        }
         self.interface(to).predicted += 1;
         let left = Left::of(number, Some(to), emission.bytes);
-        self.waiting.push_back(Some(Prediction { at: now, likeness, to, left }));
+        let prediction = Some(Prediction { to, left });
+        self.waiting.push_back(Waiting { at: now, keys, prediction });
     }
 
     /// A record is the sighting of a packet that was predicted.
     pub(crate) fn saw(&mut self, record: &Record<'_>, now: Instant) {
         self.forget(now);
-        let head = head(record.bytes);
-        let exact = |prediction: &Prediction| prediction.left.head == head;
-        let of_host = |_: &Prediction| true;
         let found = self
-            .take(record, Maker::Other, exact)
-            .or_else(|| self.take(record, Maker::Host, of_host));
+            .take(exactly(record.bytes))
+            .or_else(|| self.take(likeness::of(record.bytes, Maker::Host)));
         if let Some(Prediction { to, .. }) = found {
             let of = self.interface(to);
             (of.seen, of.last) = (of.seen + 1, Some(record.number));
@@ -158,13 +171,12 @@ impl Predictions {
             self.interface(on).last = Some(record.number);
         }
         let recorded = Some(Left::of(record.number, record.on, record.bytes));
-        let any = |_: &Prediction| true;
-        let mut found = self.take(record, Maker::Other, any);
+        let mut found = self.take(likeness::of(record.bytes, Maker::Other));
         if found.is_none() && record.own {
-            found = self.take(record, Maker::Host, any);
+            found = self.take(likeness::of(record.bytes, Maker::Host));
         }
         match found {
-            Some(Prediction { to, left, .. }) => {
+            Some(Prediction { to, left }) => {
                 self.interface(to).otherwise += 1;
                 self.keep(Some(to), Difference { predicted: Some(left), recorded });
                 Some(Missed::Otherwise)
@@ -179,49 +191,40 @@ impl Predictions {
         }
     }
 
-    /// The first that waits, looks like a record and `is_it`.
-    fn take(
-        &mut self,
-        record: &Record<'_>,
-        maker: Maker,
-        is_it: impl Fn(&Prediction) -> bool,
-    ) -> Option<Prediction> {
-        let likeness = likeness::of(record.bytes, maker);
-        let places = self.alike.get_mut(&likeness)?;
-        let slot = |place: &u64| usize::try_from(place.checked_sub(self.past)?).ok();
-        let found = places.iter().position(|place| {
-            let prediction = slot(place).and_then(|slot| self.waiting.get(slot));
-            prediction.and_then(Option::as_ref).is_some_and(&is_it)
-        })?;
-        let place = places.remove(found)?;
-        if places.is_empty() {
-            self.alike.remove(&likeness);
+    /// The first that waits under a key.
+    fn take(&mut self, key: u64) -> Option<Prediction> {
+        let places = self.places.get_mut(&key)?;
+        loop {
+            let place = places.pop_front()?;
+            let slot = usize::try_from(place.checked_sub(self.past)?).ok()?;
+            let prediction = self.waiting.get_mut(slot)?.prediction.take();
+            if prediction.is_some() {
+                return prediction;
+            }
         }
-        let slot = usize::try_from(place.checked_sub(self.past)?).ok()?;
-        self.waiting.get_mut(slot)?.take()
     }
 
     fn forget(&mut self, now: Instant) {
-        let is_old = |prediction: &Option<Prediction>| {
-            prediction.as_ref().is_none_or(|prediction| prediction.at + WITHIN < now)
-        };
-        while self.waiting.front().is_some_and(is_old) {
+        while self.waiting.front().is_some_and(|waiting| waiting.at + WITHIN < now) {
             self.drop_oldest();
         }
     }
 
-    /// What has waited longest was never seen.
+    /// What has waited longest was never seen, if it still waits.
     fn drop_oldest(&mut self) {
-        let Some(oldest) = self.waiting.pop_front() else { return };
+        let Some(Waiting { keys, prediction, .. }) = self.waiting.pop_front() else { return };
         let place = self.past;
         self.past += 1;
-        let Some(Prediction { likeness, to, left, .. }) = oldest else { return };
-        if let Some(places) = self.alike.get_mut(&likeness) {
-            places.retain(|other| *other != place);
+        for key in keys {
+            let Some(places) = self.places.get_mut(&key) else { continue };
+            if places.front() == Some(&place) {
+                places.pop_front();
+            }
             if places.is_empty() {
-                self.alike.remove(&likeness);
+                self.places.remove(&key);
             }
         }
+        let Some(Prediction { to, left }) = prediction else { return };
         self.interface(to).never += 1;
         self.keep(Some(to), Difference { predicted: Some(left), recorded: None });
     }
@@ -259,8 +262,8 @@ impl Predictions {
         }
         let kept = self.differences.iter().filter(|(on, _)| on.as_ref().is_none_or(counts));
         all.differences = kept.map(|(_, difference)| difference.clone()).collect();
-        let waiting = self.waiting.iter().flatten();
-        for Prediction { to, left, .. } in waiting.filter(|waiting| counts(&waiting.to)) {
+        let waiting = self.waiting.iter().filter_map(|waiting| waiting.prediction.as_ref());
+        for Prediction { to, left } in waiting.filter(|waiting| counts(&waiting.to)) {
             let last = self.interfaces.get(usize::from(to.0)).and_then(|of| of.last);
             if last.is_some_and(|last| last > left.number) {
                 all.never += 1;
@@ -310,6 +313,13 @@ impl Left {
     fn of(number: u64, by: Option<InterfaceId>, bytes: &[u8]) -> Self {
         Self { number, by, head: head(bytes).to_vec() }
     }
+}
+
+/// The key of exactly these bytes.
+fn exactly(bytes: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes);
+    hasher.finish()
 }
 
 fn head(bytes: &[u8]) -> &[u8] {
@@ -411,7 +421,9 @@ mod tests {
             predict(&mut predictions, number, &number.to_be_bytes(), at(2));
         }
         assert_eq!(predictions.waiting.len(), MOST);
-        assert_eq!(predictions.alike.len(), MOST);
+        assert!(predictions.places.len() <= 2 * MOST);
+        let places: usize = predictions.places.values().map(VecDeque::len).sum();
+        assert_eq!(places, 2 * MOST);
         assert!(predictions.differences.len() <= 2 * SHOWN);
     }
 }
