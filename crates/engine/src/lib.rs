@@ -6,8 +6,8 @@
 //! about besides (fragments, ICMP errors, events) is drained afterwards.
 //!
 //! Where to look: `walk` for the order of everything, `route` for what routing decides, `defrag`
-//! and `pieces` for fragments, `help` for the helper's turn, `host` for the ICMP errors this host sends, `account` for what is
-//! noted of a packet's way on request.
+//! and `pieces` for fragments, `nat` and `help` for the turns of NAT and of helpers, `host` for the
+//! ICMP errors this host sends, `account` for what is noted of a packet's way on request.
 
 #![forbid(unsafe_code)]
 

@@ -21,7 +21,7 @@ use crate::evaluate::{Acting, Matching, Stop};
 use crate::matches::Match;
 use crate::memory::{Memory, Own};
 use crate::rule::{self, Counters, Header, Interface, RuleSpec, Target, Verdict};
-use crate::ruleset::{self, ChainEnd, Hook, Table};
+use crate::ruleset::{ChainEnd, Hook, Table};
 
 /// How the rules that a packet meets are found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,8 +119,10 @@ pub(crate) enum Goal {
 impl Program {
     pub(crate) fn new(table: &Table, search: Search) -> Self {
         let built_in = |hook| {
-            let is_its = |chain: &ruleset::Chain| matches!(chain.end, ChainEnd::Policy(of, ..) if of == hook);
-            table.chains.iter().position(is_its)
+            table
+                .chains
+                .iter()
+                .position(|chain| matches!(chain.end, ChainEnd::Policy(of, ..) if of == hook))
         };
         let mut program = Self {
             entries: Hook::ALL.map(built_in),

@@ -254,8 +254,8 @@ pub struct Connection {
     pub mark: u32,
 }
 
-/// A rule, or the end of a chain, that a packet met. [`CompiledRuleset::name`](crate::CompiledRuleset::name) says its
-/// name.
+/// A rule, or the end of a chain, that a packet met.
+/// [`CompiledRuleset::name`](crate::CompiledRuleset::name) says its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The table.

@@ -29,10 +29,10 @@ pub(crate) struct ReplayArgs {
     #[arg(long = "in", short, value_name = "IFACE=FILE", help_heading = "The machine")]
     pub(crate) input: Vec<InFile>,
 
-    /// Hold what leaves against the capture: every packet predicted to leave must be in it as it was
-    /// sent, and every other that left is told. Needs a capture of all interfaces (`-i any`, or
-    /// several files) and the configuration of the machine; where the kernel chose at random, it
-    /// is followed
+    /// Hold what leaves against the capture: every packet predicted to leave must be in it as it
+    /// was sent, and every other that left is told. Needs a capture of all interfaces (`-i any`,
+    /// or several files) and the configuration of the machine; where the kernel chose at random,
+    /// it is followed
     #[arg(long, help_heading = "Output")]
     pub(crate) verify: bool,
 

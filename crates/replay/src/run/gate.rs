@@ -23,8 +23,8 @@ pub(super) struct Gate {
     pub(super) sights: bool,
     /// What leaves is held against the capture.
     pub(super) predictions: Option<Predictions>,
-    /// The packet at hand was recorded as it left, or must have been: its source is not where it was
-    /// recorded. Known only where predictions are held against it.
+    /// The packet at hand was recorded as it left, or must have been: its source is not where it
+    /// was recorded. Known only where predictions are held against it.
     leaves: bool,
     pub(super) summary: Summary,
 }
