@@ -21,6 +21,7 @@ use stateward_wire::{Family, Packet, protocol};
 use crate::account::{self, Station};
 use crate::engine::{At, Engine, Why};
 use crate::route::Routing;
+use crate::rules::Passage;
 use crate::walk::{Ended, Frame, Walker};
 
 /// Why NAT dropped a packet.
@@ -119,7 +120,9 @@ impl Engine {
                 return self.translate_error((hook, direction), walker, frame);
             }
             if !status.has(done(manip)) {
-                self.choose(hook, walker, frame)?;
+                if self.choose(hook, walker, frame)? == Passage::Bypassed {
+                    return Ok(());
+                }
                 let flow = walker.tracked.as_ref().map(|tracked| &tracked.flow);
                 if let Some(flow) = flow {
                     (status, masquerade) = self.tracker.bound(flow);
@@ -137,28 +140,29 @@ impl Engine {
         Ok(())
     }
 
-    /// Asks the table, and binds what it has not bound to itself.
+    /// Asks the table, and binds what it has not bound to itself, unless it has queued the packet
+    /// for nobody: that ends the turn of NAT.
     #[inline(never)]
     fn choose(
         &mut self,
         hook: Hook,
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
-    ) -> Result<(), Ended> {
-        self.ask_rules((hook, TableName::Nat), walker, frame)?;
+    ) -> Result<Passage, Ended> {
+        let passage = self.ask_rules((hook, TableName::Nat), walker, frame)?;
         let manip = manip(hook);
         let Some(Tracked { flow: Flow::Unconfirmed(conn), .. }) = &mut walker.tracked else {
-            return Ok(());
+            return Ok(passage);
         };
-        if conn.status().has(done(manip)) {
-            return Ok(());
+        if passage == Passage::Bypassed || conn.status().has(done(manip)) {
+            return Ok(passage);
         }
         let bound = bind_to_itself(&mut self.tracker, conn, manip, &mut self.chance);
         if let Some(binding) = bound {
             walker.starved = starved(binding.how).or(walker.starved);
             self.notes.account.note(|| Station::Bound(binding));
         }
-        Ok(())
+        Ok(passage)
     }
 
     /// A connection that is masqueraded ends where its packets begin to leave by another interface:

@@ -14,6 +14,7 @@ use core::net::IpAddr;
 use stateward_rules::matches::Match;
 use stateward_rules::shared::Answers;
 use stateward_rules::targets::Extension;
+use stateward_rules::targets::reject::Reject;
 use stateward_rules::{
     ChainVerdict, CompiledRuleset, Copied, Hook, RuleSpec, Said, Shared, Step, StepName, TableName,
     Target, ValidRuleset,
@@ -61,6 +62,16 @@ impl Rules {
             Family::V6 => &mut self.v6,
         }
     }
+}
+
+/// How a table lets a packet go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Passage {
+    /// It accepts.
+    Accepted,
+    /// It wanted to queue it for nobody, and goes on without: with the next hook function, so that
+    /// what called the table has nothing to add.
+    Bypassed,
 }
 
 /// A step of a packet through the rules of a family.
@@ -203,7 +214,7 @@ impl Engine {
             TableName::Nat if !self.rules.has_nat(frame.layout.family()) => Ok(()),
             TableName::Nat => self.nat(hook, walker, frame),
             TableName::Mangle if hook == Hook::Output => self.mangle_sent(walker, frame),
-            _ => self.ask_rules((hook, *table), walker, frame),
+            _ => self.ask_rules((hook, *table), walker, frame).map(drop),
         })
     }
 
@@ -227,17 +238,17 @@ impl Engine {
         }
     }
 
-    /// Asks one table.
+    /// Asks one table. The walk goes on if it answers at all.
     pub(crate) fn ask_rules(
         &mut self,
         (hook, table): (Hook, TableName),
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
-    ) -> Result<(), Ended> {
+    ) -> Result<Passage, Ended> {
         let family = frame.layout.family();
         let Engine { rules, tracker, network, notes, shared, chance, .. } = self;
         let Some(linear) = rules.of_mut(family).as_mut().filter(|linear| linear.has(table)) else {
-            return Ok(());
+            return Ok(Passage::Accepted);
         };
         shared.get_mut().begin(walker.now);
         notes.account.note(|| Station::Asked { hook, table, family });
@@ -267,27 +278,37 @@ impl Engine {
                 if table == TableName::Filter {
                     self.notes.decided = passed;
                 }
-                Ok(())
+                Ok(Passage::Accepted)
             }
-            ChainVerdict::Queue { bypass: true, .. } => Ok(()),
+            ChainVerdict::Queue { bypass: true, .. } => Ok(Passage::Bypassed),
             ChainVerdict::Queue { number, bypass: false } => {
                 self.notes.decided = passed;
                 Err(walker.end(Verdict::Queue(number), None))
             }
-            ChainVerdict::Drop => {
-                if let Some(why) = refused {
-                    return Err(walker.drop(At::Nat, Why::Nat(why)));
-                }
-                self.notes.decided = passed;
-                let Some(how) = rejected else {
-                    return Err(walker.end(Verdict::Drop(At::Rule), None));
-                };
-                self.reject(walker, frame, &how);
-                // What the answer met is its own.
-                self.notes.decided = passed;
-                Err(walker.end(Verdict::Reject, None))
-            }
+            ChainVerdict::Drop => match refused {
+                Some(why) => Err(walker.drop(At::Nat, Why::Nat(why))),
+                None => Err(self.drop_by_rule(passed, rejected, walker, frame)),
+            },
         }
+    }
+
+    /// A rule or policy drops the packet, and answers it if it rejects.
+    #[cold]
+    fn drop_by_rule(
+        &mut self,
+        by: Option<Passed>,
+        rejected: Option<Reject>,
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+    ) -> Ended {
+        self.notes.decided = by;
+        let Some(how) = rejected else {
+            return walker.end(Verdict::Drop(At::Rule), None);
+        };
+        self.reject(walker, frame, &how);
+        // What the answer met is its own.
+        self.notes.decided = by;
+        walker.end(Verdict::Reject, None)
     }
 }
 

@@ -10,8 +10,8 @@ use stateward_conntrack::{EventMode, Instant, Span};
 use stateward_engine::account::{Keep, Station};
 use stateward_engine::{Engine, NatDrop, Verdict, Why};
 use stateward_nat::{How, Manip, Wish};
-use stateward_rules::Source;
 use stateward_rules::restore::{RestoreOptions, restore};
+use stateward_rules::{ShowCounters, Source};
 use stateward_wire::{Family, Packet};
 
 const START: Instant = Instant::from_secs(1_000);
@@ -119,4 +119,27 @@ fn rules_that_come_late_bind_no_connection_that_stands() {
     assert_eq!(source(&again), "192.0.2.1:1024");
     // The table was asked all the same, as in the kernel.
     assert_eq!(engine.notes().path.len(), 2, "{:?}", engine.notes().path);
+}
+
+#[test]
+fn what_is_queued_for_nobody_is_not_bound() {
+    const QUEUED: &str = "*nat\n-A POSTROUTING -j NFQUEUE --queue-num 0 --queue-bypass\nCOMMIT\n";
+    let mut engine = ruled(QUEUED);
+    engine.set_explaining(Keep::Everything);
+    for number in 0..2 {
+        let mut bytes = Kind::Udp.first(0);
+        let outcome = send(&mut engine, &mut bytes, START + Span::secs(number));
+        assert!(matches!(outcome.verdict, Verdict::Forward(_)), "{outcome:?}");
+        assert_eq!(source(&bytes), "192.0.2.1:1024");
+        let stations = engine.notes().account.stations().iter();
+        let bound = stations.filter_map(|station| match station {
+            Station::Bound(binding) => Some(binding.manip),
+            _ => None,
+        });
+        // Destinations are bound once.
+        let expected = if number == 0 { vec![Manip::Destination] } else { vec![] };
+        assert_eq!(bound.collect::<Vec<_>>(), expected);
+    }
+    let saved = engine.rules(Family::V4).unwrap().counted().save(ShowCounters::Yes);
+    assert!(saved.contains("[2:136] -A POSTROUTING"), "{saved}");
 }
