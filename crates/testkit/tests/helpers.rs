@@ -256,6 +256,27 @@ fn ftp_reads_segments_that_begin_a_line() {
     assert!(failures.is_empty(), "{failures}");
 }
 
+#[test]
+fn children_are_found_in_the_zone_of_one_direction_of_their_master() {
+    const TCP: &str = "-p tcp -j CT --helper ftp";
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for (family, announced) in
+        [(Family::V4, "227 (198,51,100,9,4,1)\r\n"), (Family::V6, "229 (|||1025|)\r\n")]
+    {
+        for zone in ["", " --zone 5", " --zone-orig 5", " --zone-reply 5"] {
+            let mut talk = Talk::ftp(family, 3000);
+            talk.say(Side::Server, announced);
+            let (client, server) = (talk.client.ip(), talk.server.ip());
+            talk.open((Port::Lan, client), SocketAddr::new(server, 1025));
+            failures += &hold(&mut judge, &format!("{TCP}{zone}"), talk.steps.clone(), zone);
+            // The control connection alone has a zone: its child is in none.
+            failures += &hold(&mut judge, &format!("{FTP}{zone}"), talk.steps, zone);
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
 /// Whoever it was announced for comes, others too, and all come again.
 fn probe(
     family: Family,

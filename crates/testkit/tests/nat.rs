@@ -50,6 +50,16 @@ const RULES: &[&str] = &[
     ":PREROUTING DROP [0:0]\n-A PREROUTING -p udp -j ACCEPT",
     "-A POSTROUTING -o wan0 -j SNAT --to-source 203.0.113.1\nCOMMIT\n*raw\n\
      -A PREROUTING -p udp -j NOTRACK",
+    "-A POSTROUTING -j NFQUEUE --queue-num 0 --queue-bypass",
+    "-A PREROUTING -p udp -j NFQUEUE --queue-num 0 --queue-bypass\n\
+     -A OUTPUT -p tcp -j NFQUEUE --queue-num 0 --queue-bypass\n\
+     -A POSTROUTING -o wan0 -j SNAT --to-source 203.0.113.1",
+    "-A POSTROUTING -o wan0 -j SNAT --to-source 203.0.113.20-203.0.113.250\nCOMMIT\n*raw\n\
+     -A PREROUTING -j CT --zone-orig 5\n-A OUTPUT -j CT --zone-orig 5",
+    "-A POSTROUTING -o wan0 -j SNAT --to-source 203.0.113.20-203.0.113.250\nCOMMIT\n*raw\n\
+     -A PREROUTING -j CT --zone-reply 5\n-A OUTPUT -j CT --zone-reply 5",
+    "-A PREROUTING -i lan0 -j DNAT --to-destination 198.51.100.20-198.51.101.250\nCOMMIT\n*raw\n\
+     -A PREROUTING -i lan0 -j CT --zone-reply 7\n-A PREROUTING -i wan0 -j CT --zone-orig 7",
 ];
 
 /// The same for IPv6, in whose networks hosts have the same last bytes.
@@ -126,6 +136,7 @@ fn packets(family: Family) -> Vec<Step> {
         say(from, Packet::tcp(client, server, TCP_ACK, 2, 10).payload(b"data"), 0);
         let udp = Packet::udp(client, server, b"question");
         say(from, udp.clone(), 1);
+        say(from, udp.clone(), 1);
         say(to, Packet::udp(server, client, b"answer"), 1);
         let error = match family {
             Family::V4 => (3, 3),
@@ -163,6 +174,46 @@ fn what_is_not_left_to_chance_is_as_the_kernel_does_it() {
                 let bytes = step.map(|step| &step.bytes);
                 failures +=
                     &format!("{difference}\n{bytes:02x?}\n{}", rules.cloned().collect::<String>());
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+#[test]
+fn a_port_is_taken_in_one_direction_of_a_zone_as_the_kernel_has_it() {
+    let Some(mut judge) = judge() else { return };
+    let mut failures = String::new();
+    for (family, zone) in [Family::V4, Family::V6]
+        .into_iter()
+        .flat_map(|family| ["orig", "reply"].map(|zone| (family, zone)))
+    {
+        let rules = format!(
+            "*nat\n-A POSTROUTING -s 192.168.1.7 -p tcp -j SNAT --to-source 192.168.1.50:4000-4001\n\
+             -A POSTROUTING -s 192.168.1.7 -p udp -j SNAT --to-source 192.168.1.50\nCOMMIT\n\
+             *raw\n-A PREROUTING -j CT --zone-{zone} 5\nCOMMIT\n"
+        );
+        let v6 = rules.replace("192.168.1.50:4", "[fd00:1::50]:4");
+        let settings = Settings { rules: Some([rules.clone(), six(&v6)]), ..Settings::default() };
+        let end = |host, port| SocketAddr::new(address(family, host), port);
+        let (client, server, holder) = (end("l7", 1000), end("w9", 53), "l50");
+        for taken in [4000, 4001] {
+            let steps = [
+                // The first packets of one have the port: a SYN gets the other.
+                (Port::Wan, Packet::tcp(server, end(holder, taken), TCP_SYN, 1, 0)),
+                (Port::Lan, Packet::tcp(client, server, TCP_SYN, 1, 0)),
+                // Answers have it: so the first packets of another may look like that.
+                (Port::Lan, Packet::udp(client, server, b"question")),
+                (Port::Wan, Packet::udp(server, client, b"another")),
+                // And the other way about.
+                (Port::Wan, Packet::udp(server, end(holder, 2000), b"question")),
+                (Port::Lan, Packet::udp(end("l7", 2000), server, b"another")),
+            ];
+            let steps = steps.into_iter().enumerate();
+            let steps = steps.map(|(flow, (from, packet))| Step::new(from, packet.bytes(), flow));
+            let dialogue = Dialogue { settings: settings.clone(), steps: steps.collect() };
+            for difference in judge.hold(&dialogue).unwrap() {
+                failures += &format!("{family:?} {zone} {taken}: {difference}\n");
             }
         }
     }

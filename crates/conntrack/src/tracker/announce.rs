@@ -6,7 +6,7 @@
 
 use super::{Flow, Tracker};
 use crate::entry::{ConnId, NONE};
-use crate::expect::{Announcement, ExpectError, ExpectId, Expectation, Log, Master};
+use crate::expect::{Announcement, ExpectError, ExpectId, Expectation, Log, Master, zone_of};
 use crate::status::{Direction, PerDir, Status};
 use crate::table::Unconfirmed;
 use crate::time::Span;
@@ -70,8 +70,9 @@ impl Tracker {
         if self.expectations.is_empty() {
             return None;
         }
-        let tuple = conn.tuple(Direction::Original);
-        let found = self.expectations.find(&tuple, tuple.zone())?;
+        let tuples = [conn.tuple(Direction::Original), conn.tuple(Direction::Reply)];
+        let zone = zone_of(&PerDir(tuples));
+        let found = self.expectations.find(&tuples[0], zone)?;
         let (id, master) = (found.id, found.master);
         let mark = self.table.entry(self.table.slot_of(master.id)?)?.mark;
         let log = Log { at: self.now, events: &mut self.events };

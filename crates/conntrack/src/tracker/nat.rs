@@ -112,14 +112,17 @@ impl Tracker {
     }
 
     /// The connection that has the tuple, which is of the reply's zone. If packets of the other
-    /// direction are of another zone, only answers have tuples like it: the kernel looks where those
-    /// are.
+    /// direction are of another zone, the kernel looks for it among those first, unlike where
+    /// nothing is to end.
     fn holder(&self, reply: &Tuple, conn: &Unconfirmed) -> Option<(u32, Direction)> {
         let zone = conn.entry.original.zone;
         if reply.key.zone == zone {
             return self.table.find(reply);
         }
-        self.table.find_one(reply, Direction::Reply)
+        let mut elsewhere = *reply;
+        elsewhere.key.zone = zone;
+        let found = |tuple, direction| self.table.find_one(tuple, direction);
+        found(&elsewhere, Direction::Original).or_else(|| found(reply, Direction::Reply))
     }
 
     /// The answers of connections of the tuple's source that NAT has bound, the latest first, and

@@ -274,7 +274,7 @@ fn told(record: &Record, event: &'static str) -> Told {
         event,
         original: words(&record.original),
         reply: words(&record.reply),
-        master: record.master.as_ref().map(words),
+        master: record.master.as_ref().map(unzoned),
         connection: 0,
         status: Some(u32::from(record.status.0)),
         timeout: record.timeout,
@@ -298,22 +298,26 @@ fn announced(event: &Event) -> Option<String> {
     Some(format!(
         "{} {helper} {} mask {source:?} of {} class {} flags {} nat {nat:?}",
         event.name(),
-        words(tuple),
-        words(&expectation.master.tuples[Direction::Original]),
+        unzoned(tuple),
+        unzoned(&expectation.master.tuples[Direction::Original]),
         class.number,
         flags.0,
     ))
 }
 
 fn words(tuple: &Tuple) -> String {
+    unzoned(tuple) + &zone_words(tuple.zone().0)
+}
+
+/// A tuple where the kernel does not tell its zone: a master's, and one that is expected.
+fn unzoned(tuple: &Tuple) -> String {
     let key = match tuple.l4() {
         L4Key::Ports { source, destination } => format!("{source}>{destination}"),
         L4Key::Gre { source, destination } => format!("key {source}>{destination}"),
         L4Key::Icmp { kind, code, id } => format!("type {kind} code {code} id {id}"),
         L4Key::None => String::new(),
     };
-    let zone = zone_words(tuple.zone().0);
-    format!("{}>{} {} {key}{zone}", tuple.source(), tuple.destination(), tuple.protocol())
+    format!("{}>{} {} {key}", tuple.source(), tuple.destination(), tuple.protocol())
 }
 
 /// The zone of a tuple, if it is not the usual one.
@@ -362,7 +366,7 @@ fn present(record: &Record) -> std::collections::BTreeSet<String> {
             _ => &["PROTO_SRC_PORT", "PROTO_DST_PORT"],
         };
         tuples.push(format!("{name}/PROTO_NUM"));
-        if tuple.zone().0 != 0 && !one_zone {
+        if tuple.zone().0 != 0 && !one_zone && name != "TUPLE_MASTER" {
             tuples.push(format!("{name}/ZONE"));
         }
         tuples.extend(fields.iter().map(|field| format!("{name}/{field}")));
