@@ -6,7 +6,7 @@
 
 use stateward_conntrack::{Direction, PerDir, SeqAdjust};
 use stateward_wire::edit::{Edit, Field};
-use stateward_wire::{Layout, TcpHeader, Upper, protocol};
+use stateward_wire::{Layout, Packet, TcpHeader, protocol};
 
 use crate::rewrite::Refusal;
 
@@ -43,20 +43,20 @@ pub fn adjust(
     let sequence = sequence.wrapping_add(own.offset(sequence) as u32);
     let acknowledges = header.flags().ack();
     let acknowledged = moved_back(&other, header.acknowledgment.get());
-    let blocks = if acknowledges { blocks(bytes, upper, &header) } else { Ok(Vec::new()) };
     set(bytes, (layout, field), SEQUENCE, sequence);
     if !acknowledges {
         return Ok(());
     }
     set(bytes, (layout, field), ACKNOWLEDGMENT, acknowledged);
-    for within in blocks? {
-        let at = upper.offset + within;
-        if let Some(edge) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let edge = moved_back(&other, u32::from_be_bytes(*edge));
-            set(bytes, (layout, field), within, edge);
-        }
-    }
-    Ok(())
+    move_blocks(bytes, (layout, field), upper.offset, &other)
+}
+
+/// Bytes from the packet's beginning that [`adjust`] wants to write to.
+pub fn written(packet: &Packet<'_>) -> usize {
+    let offset = packet.layout().upper().map_or(0, |upper| upper.offset);
+    let Some(header) = TcpHeader::view(packet.l4()) else { return 0 };
+    let options = if header.flags().ack() { header.header_length() } else { 0 };
+    offset + options.max(size_of::<TcpHeader>())
 }
 
 fn moved_back(other: &SeqAdjust, number: u32) -> u32 {
@@ -69,38 +69,50 @@ fn set(bytes: &mut [u8], (layout, field): (Layout, Field), within: usize, value:
     edit.set_upper(within + 2, value as u16);
 }
 
-/// Where in the header the edges of SACK's blocks are.
-fn blocks(bytes: &[u8], upper: Upper, header: &TcpHeader) -> Result<Vec<usize>, Refusal> {
+/// Moves the edges of SACK's blocks, as acknowledgements are.
+fn move_blocks(
+    bytes: &mut [u8],
+    how: (Layout, Field),
+    offset: usize,
+    other: &SeqAdjust,
+) -> Result<(), Refusal> {
     const EDGE: usize = 4;
-    let mut edges = Vec::new();
-    let (mut at, end) = (size_of::<TcpHeader>(), header.header_length());
-    let byte = |at: usize| bytes.get(upper.offset + at).copied();
+    let header = bytes.get(offset..).and_then(TcpHeader::view);
+    let end = header.map_or(0, TcpHeader::header_length);
+    let mut at = size_of::<TcpHeader>();
     while at < end {
         // What a capture has cut has no more of them.
-        let Some(kind) = byte(at) else { break };
+        let Some(&kind) = bytes.get(offset + at) else { break };
         match kind {
             END => break,
             NOP => at += 1,
+            _ if at + 1 == end => return Err(Refusal::Options),
             _ => {
-                let length = usize::from(byte(at + 1).unwrap_or_default());
-                if at + 1 == end || length < 2 || at + length > end {
+                let Some(&length) = bytes.get(offset + at + 1) else { break };
+                let length = usize::from(length);
+                if length < 2 || at + length > end {
                     return Err(Refusal::Options);
                 }
                 if kind == SACK && length > 2 && (length - 2).is_multiple_of(2 * EDGE) {
-                    edges.extend((at + 2..at + length).step_by(EDGE));
+                    for within in (at + 2..at + length).step_by(EDGE) {
+                        let edge = bytes.get(offset + within..).and_then(|rest| rest.first_chunk());
+                        let Some(&edge) = edge else { return Ok(()) };
+                        let edge = moved_back(other, u32::from_be_bytes(edge));
+                        set(bytes, how, within, edge);
+                    }
                 }
                 at += length;
             }
         }
     }
-    Ok(edges)
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use stateward_wire::TcpFlags;
     use stateward_wire::checksum::{Verification, verify_transport};
     use stateward_wire::compose::{self, Tcp};
-    use stateward_wire::{Packet, TcpFlags};
 
     use super::*;
 
@@ -165,5 +177,37 @@ mod tests {
             let mut bytes = segment(TcpFlags::ACK, &options);
             assert_eq!(adjusted(&mut bytes, Direction::Original), Ok(()));
         }
+    }
+
+    #[test]
+    fn what_a_capture_has_cut_moves_as_far_as_it_is_there() {
+        let options = [1, 1, 5, 10, 0, 0, 0x08, 0, 0, 0, 0x09, 0];
+        let whole = segment(TcpFlags::ACK, &options);
+        let mut expected = whole.clone();
+        adjusted(&mut expected, Direction::Original).unwrap();
+        let mut moved = PerDir::<SeqAdjust>::default();
+        moved[Direction::Original].note(900, 7);
+        moved[Direction::Reply].note(1900, -3);
+        for length in 40..=whole.len() {
+            let mut bytes = whole[..length].to_vec();
+            let result = adjusted_cut(&mut bytes, &moved);
+            assert_eq!(result, Ok(()), "{length} bytes are there");
+            assert_eq!(numbers(&bytes), [1007, 2003]);
+            for edge in [44..48, 48..52] {
+                let there = edge.end <= length;
+                let from = if there { &expected } else { &whole };
+                let end = edge.end.min(length);
+                let start = edge.start.min(end);
+                assert_eq!(bytes[start..end], from[start..end], "{length} bytes are there");
+            }
+        }
+        let mut bytes = segment(TcpFlags::ACK, &[1, 1, 1, 8]);
+        bytes.truncate(44);
+        assert_eq!(adjusted_cut(&mut bytes, &moved), Err(Refusal::Options), "no room for a length");
+    }
+
+    fn adjusted_cut(bytes: &mut [u8], moved: &PerDir<SeqAdjust>) -> Result<(), Refusal> {
+        let layout = Packet::parse_cut(bytes).unwrap().layout();
+        adjust(bytes, layout, Field::Finished, Direction::Original, moved)
     }
 }
