@@ -82,7 +82,8 @@ pub enum At {
     Routing,
     /// NAT.
     Nat,
-    /// The tracker could not enter it into the table.
+    /// The end of its way: the tracker could not enter it into the table, or it is too big for the
+    /// link it was to leave by.
     Confirm,
     /// Its helper, before confirmation.
     Helper,

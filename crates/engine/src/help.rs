@@ -51,6 +51,8 @@ struct Found {
     sequence: u32,
     /// Where the payload begins in the packet.
     payload: usize,
+    /// The helper has had the packet put into one piece.
+    gathers: bool,
 }
 
 impl Engine {
@@ -95,13 +97,17 @@ impl Engine {
         if tracked.state == CtState::Related && tracked.direction == Some(Direction::Reply) {
             return Ok(());
         }
+        let before = frame.layout.length();
         if status.has(Status::HELPER) {
             self.ask_helper(walker, frame)?;
         }
         // What this host sends to itself is moved on its way out alone.
         let returns = hook == Hook::Input && walker.port == Port::Local;
-        match status.has(Status::SEQ_ADJUST) && !returns {
-            true => self.move_numbers(walker, frame),
+        if status.has(Status::SEQ_ADJUST) && !returns {
+            self.move_numbers(walker, frame)?;
+        }
+        match hook == Hook::Postrouting && frame.layout.length() > before {
+            true => self.still_fits(before, walker, frame),
             false => Ok(()),
         }
     }
@@ -119,6 +125,9 @@ impl Engine {
         };
         let reading = Reading { direction, state: tracked.state, broadcast };
         let Some(found) = self.read(&packet, reading, &mut tracked.flow) else { return Ok(()) };
+        if found.gathers || !found.edits.is_empty() {
+            walker.gathered = walker.gathered.max(packet.length());
+        }
         self.tracker.set_helper_memory(&mut tracked.flow, found.memory);
         match found.help {
             Help::Drop(doubt) => return Err(walker.drop(At::Helper, Why::Helper(doubt))),
@@ -156,7 +165,8 @@ impl Engine {
         };
         let (edits, announced) = (Vec::new(), Vec::new());
         let payload = packet.length() - payload.len();
-        let mut found = Found { help: Help::Pass, memory, edits, announced, sequence, payload };
+        let (help, gathers) = (Help::Pass, helper.gathers(&message));
+        let mut found = Found { help, memory, edits, announced, sequence, payload, gathers };
         let (tracker, chance) = (&mut self.tracker, &mut self.chance);
         let mut memory = found.memory;
         let mut asking = Asking { tracker, flow, chance, found: &mut found };
@@ -200,7 +210,9 @@ impl Engine {
         else {
             return Ok(());
         };
-        let field = checksum_field(&self.tracker, &frame.packet()?);
+        let packet = frame.packet()?;
+        walker.gathered = walker.gathered.max(seqadj::written(&packet));
+        let field = checksum_field(&self.tracker, &packet);
         seqadj::adjust(frame.bytes, frame.layout, field, direction, &moved)
             .map_err(|why| walker.drop(At::Helper, Why::Nat(NatDrop::Refused(why))))
     }

@@ -4,15 +4,27 @@
 //! the walk asks it.
 
 use stateward_conntrack::Instant;
-use stateward_wire::{Family, Packet};
+use stateward_wire::{Family, Network as Header, Packet};
 
 use crate::defrag::{self, Cut, Expired, Origins, Place, Reassembled, Side, cut};
 use crate::engine::{At, By, Emitted, Engine, Outcome, Port, Verdict, Why};
 use crate::host::Error;
 use crate::link::LinkHeader;
 use crate::room::ROOM;
-use crate::route::InterfaceId;
+use crate::route::{InterfaceId, RoutingDrop};
 use crate::walk::{Ended, Frame, Walker};
+
+/// How a packet has left.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Left {
+    /// It has not: it may as it is.
+    Whole,
+    InPieces,
+    /// It cannot, and its sender is to be told.
+    TooBig,
+    /// It cannot.
+    Impossible,
+}
 
 impl Engine {
     /// A fragment: waits, is dropped, or brings the whole on its way. `None`: it goes on as it is.
@@ -76,28 +88,42 @@ impl Engine {
         let length = frame.layout.length();
         bytes.truncate(length);
         origins.gather(walker.gathered.min(came));
-        let mut in_pieces = false;
-        match ended {
-            Ok(Verdict::Forward(Some(egress)) | Verdict::Output(Some(egress))) => {
-                in_pieces = self.leave_in_pieces(&bytes, Some(&origins), egress);
-            }
-            // Without routing nothing is known of the next link: as they came.
-            Ok(Verdict::Forward(None) | Verdict::Output(None)) => {
-                in_pieces = self.emit_pieces(&bytes, Some(&origins), usize::MAX, None);
-            }
-            _ => {}
-        }
-        if let Ok(Verdict::Forward(egress) | Verdict::Output(egress)) = ended
-            && !in_pieces
-        {
-            // The whole fits: it is not what stands in the arrival's buffer.
-            self.emitted.push(Emitted { interface: egress, by: By::Packet, bytes });
-            in_pieces = true;
-        }
-        match ended {
-            Ok(verdict) => self.outcome(&mut walker, verdict, length, in_pieces),
+        let left = ended.and_then(|verdict| {
+            self.whole_leaves(&mut walker, bytes, &origins, verdict).map(|pieces| (verdict, pieces))
+        });
+        match left {
+            Ok((verdict, in_pieces)) => self.outcome(&mut walker, verdict, length, in_pieces),
             Err(Ended) => self.ended(&mut walker, length),
         }
+    }
+
+    /// What was put together leaves, if it does; true if so, for it is not what stands in the
+    /// arrival's buffer.
+    fn whole_leaves(
+        &mut self,
+        walker: &mut Walker<'_>,
+        bytes: Vec<u8>,
+        origins: &Origins,
+        verdict: Verdict,
+    ) -> Result<bool, Ended> {
+        let (Verdict::Forward(interface) | Verdict::Output(interface)) = verdict else {
+            return Ok(false);
+        };
+        // Without routing nothing is known of the next link: as they came.
+        let mtu = interface.map_or(usize::MAX, |egress| self.mtu(egress));
+        match self.emit_pieces(&bytes, Some(origins), mtu, interface) {
+            Left::InPieces | Left::Impossible => {}
+            Left::Whole => self.emitted.push(Emitted { interface, by: By::Packet, bytes }),
+            Left::TooBig => {
+                let packet = Packet::parse_trusted(&bytes).map_err(|_| Ended)?;
+                return Err(self.cannot_leave(walker, &packet, mtu));
+            }
+        }
+        Ok(true)
+    }
+
+    fn mtu(&self, egress: InterfaceId) -> usize {
+        self.network.interface(egress).map_or(usize::MAX, |to| to.mtu as usize)
     }
 
     /// Cuts a packet for the link it leaves by, if it must be; what leaves is then emitted.
@@ -108,11 +134,42 @@ impl Engine {
         origins: Option<&Origins>,
         egress: InterfaceId,
     ) -> bool {
-        let mtu = self.network.interface(egress).map_or(usize::MAX, |to| to.mtu as usize);
-        if origins.is_none() && bytes.len() <= mtu {
-            return false;
+        let mtu = self.mtu(egress);
+        // What is too big has been refused: by routing, or where a helper made it longer.
+        let stays = origins.is_none() && bytes.len() <= mtu;
+        !stays && self.emit_pieces(bytes, origins, mtu, Some(egress)) != Left::Whole
+    }
+
+    /// A helper has lengthened a packet that came in one piece and was `before` bytes: if it may
+    /// not be cut and has become too big for the link it leaves by, its sender is told.
+    pub(crate) fn still_fits(
+        &mut self,
+        before: usize,
+        walker: &mut Walker<'_>,
+        frame: &Frame<'_>,
+    ) -> Result<(), Ended> {
+        let Some(egress) = walker.egress.filter(|_| walker.largest_piece.is_none()) else {
+            return Ok(());
+        };
+        let packet = frame.packet()?;
+        let may_be_cut = match packet.network() {
+            Header::V4(header) => !header.dont_fragment(),
+            Header::V6(_) => false,
+        };
+        let mtu = self.mtu(egress);
+        // What was longer before is cut by the card that sends it.
+        if may_be_cut || before > mtu || packet.length() <= mtu {
+            return Ok(());
         }
-        self.emit_pieces(bytes, origins, mtu, Some(egress))
+        Err(self.cannot_leave(walker, &packet, mtu))
+    }
+
+    /// Its sender is told that it is too big, when all was done to it.
+    #[cold]
+    fn cannot_leave(&mut self, walker: &mut Walker<'_>, packet: &Packet<'_>, mtu: usize) -> Ended {
+        let reason = RoutingDrop::TooBig { mtu: u32::try_from(mtu).unwrap_or(u32::MAX) };
+        let Ended = self.refuse(walker, packet, reason);
+        walker.drop(At::Confirm, Why::Routing(reason))
     }
 
     fn emit_pieces(
@@ -121,18 +178,18 @@ impl Engine {
         origins: Option<&Origins>,
         mtu: usize,
         interface: Option<InterfaceId>,
-    ) -> bool {
+    ) -> Left {
         let id = self.draw();
         match cut(bytes, origins, mtu, id) {
             Cut::Fragments(pieces) => {
                 let emitted =
                     pieces.into_iter().map(|bytes| Emitted { interface, by: By::Packet, bytes });
                 self.emitted.extend(emitted);
-                true
+                Left::InPieces
             }
-            Cut::Whole => false,
-            // Nothing leaves. What is too big has been refused before POSTROUTING.
-            Cut::TooBig | Cut::Impossible => true,
+            Cut::Whole => Left::Whole,
+            Cut::TooBig => Left::TooBig,
+            Cut::Impossible => Left::Impossible,
         }
     }
 

@@ -127,6 +127,10 @@ impl Helper for Ftp {
         protocol::TCP
     }
 
+    fn gathers(&self, message: &Message<'_>) -> bool {
+        message.state == CtState::Established
+    }
+
     fn help(
         &self,
         message: &Message<'_>,

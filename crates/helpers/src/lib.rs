@@ -4,7 +4,9 @@
 //! reads the first one's packets, one at a time, and announces what it has understood; the tracker
 //! takes the second connection for RELATED then. A helper is pure: it gets a [`Message`], its
 //! [`Memory`] of the connection, and what it may ask for ([`Surroundings`]); it never looks past
-//! its packet, keeps nothing else, and takes time in proportion to the packet.
+//! its packet and keeps nothing else. It takes time in proportion to the packet, and to what it asks
+//! for: behind NAT, for each connection that it announces up to 129 ports are tried, each of them
+//! against all that is expected at that destination.
 //!
 //! A connection gets its helper when it begins, by a rule (`-j CT --helper ftp`) or from the one
 //! that announced it. The helper reads a packet last of all, when it is about to leave; before
@@ -247,6 +249,13 @@ pub trait Helper {
     /// The family whose packets it reads, if one only.
     fn family(&self) -> Option<Family> {
         None
+    }
+
+    /// Whether it wants a packet in one piece, whatever it finds there: one that came in fragments
+    /// does not leave in the same ones then.
+    fn gathers(&self, message: &Message<'_>) -> bool {
+        let _ = message;
+        false
     }
 
     /// Reads a packet of a connection in either direction, the first one included.

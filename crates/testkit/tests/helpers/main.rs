@@ -17,6 +17,8 @@ use testkit::dialogue::{Dialogue, Port, Settings, Step};
 use testkit::judge::Judge;
 use testkit::kernel;
 
+mod sizes;
+
 /// Where things are: the client on the LAN, the server behind the WAN, and somebody else there.
 const CLIENT: [&str; 2] = ["192.168.1.7", "fd00:1::7"];
 const SERVER: [&str; 2] = ["198.51.100.9", "2001:db8::9"];
