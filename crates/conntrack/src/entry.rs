@@ -54,6 +54,15 @@ impl Flags {
     pub(crate) const NO_EXPECT_NEW: Flags = Flags(8);
     /// Does not report that one it has announced is gone.
     pub(crate) const NO_EXPECT_DESTROY: Flags = Flags(16);
+    /// All of them: what stands beside them in the same number begins above.
+    pub(crate) const ALL: Flags = Flags(
+        Self::ACCOUNTING.0
+            | Self::EVENTS.0
+            | Self::TWO_KEYS.0
+            | Self::LABELS.0
+            | Self::NO_EXPECT_NEW.0
+            | Self::NO_EXPECT_DESTROY.0,
+    );
 
     #[inline]
     pub(crate) const fn has(self, flag: Flags) -> bool {

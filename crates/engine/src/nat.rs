@@ -10,7 +10,7 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use stateward_conntrack::{CtState, Direction, Flow, Status, Tracked, Tracker, Unfinished};
+use stateward_conntrack::{CtState, Direction, Flow, Tracked, Tracker, Unfinished};
 use stateward_nat::rewrite::{self, Refusal, Related};
 use stateward_nat::{How, Manip, bind_to_itself};
 use stateward_rules::{Hook, TableName};
@@ -81,27 +81,6 @@ pub(crate) const fn manip(hook: Hook) -> Manip {
     }
 }
 
-/// The bit of an end that is bound.
-const fn done(manip: Manip) -> Status {
-    match manip {
-        Manip::Source => Status::SRC_NAT_DONE,
-        Manip::Destination => Status::DST_NAT_DONE,
-    }
-}
-
-/// The bit of a connection whose packets of a direction are translated at an end: where the one
-/// side's source is changed, the other's destination is.
-const fn changes(manip: Manip, direction: Direction) -> Status {
-    match (manip, direction) {
-        (Manip::Source, Direction::Original) | (Manip::Destination, Direction::Reply) => {
-            Status::SRC_NAT
-        }
-        (Manip::Destination, Direction::Original) | (Manip::Source, Direction::Reply) => {
-            Status::DST_NAT
-        }
-    }
-}
-
 impl Engine {
     /// The turn of NAT in a hook.
     pub(crate) fn nat(
@@ -119,7 +98,7 @@ impl Engine {
             if *state == CtState::Related && is_own_icmp(frame) {
                 return self.translate_error((hook, direction), walker, frame);
             }
-            if !status.has(done(manip)) {
+            if !status.has(manip.done()) {
                 if self.choose(hook, walker, frame)? == Passage::Bypassed {
                     return Ok(());
                 }
@@ -134,7 +113,7 @@ impl Engine {
         {
             self.check_interface(interface, walker, frame)?;
         }
-        if status.has(changes(manip, direction)) {
+        if status.has(manip.translated(direction)) {
             self.rewrite((hook, direction), walker, frame)?;
         }
         Ok(())
@@ -154,7 +133,7 @@ impl Engine {
         let Some(Tracked { flow: Flow::Unconfirmed(conn), .. }) = &mut walker.tracked else {
             return Ok(passage);
         };
-        if passage == Passage::Bypassed || conn.status().has(done(manip)) {
+        if passage == Passage::Bypassed || conn.status().has(manip.done()) {
             return Ok(passage);
         }
         let bound = bind_to_itself(&mut self.tracker, conn, manip, &mut self.chance);

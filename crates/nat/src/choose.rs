@@ -14,7 +14,7 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use stateward_conntrack::{Direction, Status, Tracker, Tuple, Unconfirmed};
+use stateward_conntrack::{Direction, Tracker, Tuple, Unconfirmed};
 
 use crate::chance::Chance;
 use crate::range::{Manip, Ports, Range};
@@ -99,15 +99,11 @@ pub fn bind(
     // What leaves looks like the inverse of the answers.
     let current = conn.tuple(Direction::Reply).inverse()?;
     let (tuple, how) = choose(tracker, conn, &current, (range, manip), chance);
-    let (translated, done) = match manip {
-        Manip::Source => (Status::SRC_NAT, Status::SRC_NAT_DONE),
-        Manip::Destination => (Status::DST_NAT, Status::DST_NAT_DONE),
-    };
     if tuple != current {
         conn.set_reply(tuple.inverse()?);
-        conn.set_status(translated);
+        conn.set_status(manip.translated(Direction::Original));
     }
-    conn.set_status(done);
+    conn.set_status(manip.done());
     Some(Binding { manip, before: current, after: tuple, how })
 }
 

@@ -2,6 +2,7 @@
 
 use core::net::IpAddr;
 
+use stateward_conntrack::{Direction, Status};
 use stateward_wire::edit::End;
 
 /// Which end of the connection's first packet is translated. The end of its answers is the other.
@@ -19,6 +20,27 @@ impl Manip {
         match self {
             Manip::Source => End::Source,
             Manip::Destination => End::Destination,
+        }
+    }
+
+    /// The bit of a connection whose packets of a direction are translated at this end: answers go
+    /// to the source that has been translated, and come from the destination.
+    pub const fn translated(self, direction: Direction) -> Status {
+        match (self, direction) {
+            (Manip::Source, Direction::Original) | (Manip::Destination, Direction::Reply) => {
+                Status::SRC_NAT
+            }
+            (Manip::Destination, Direction::Original) | (Manip::Source, Direction::Reply) => {
+                Status::DST_NAT
+            }
+        }
+    }
+
+    /// The bit of a connection that is bound at this end.
+    pub const fn done(self) -> Status {
+        match self {
+            Manip::Source => Status::SRC_NAT_DONE,
+            Manip::Destination => Status::DST_NAT_DONE,
         }
     }
 }
@@ -62,5 +84,20 @@ impl Range {
     /// One address, and the port as it comes.
     pub fn address(address: IpAddr) -> Range {
         Range { addresses: Some([address; 2]), ..Range::default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_translated_at_one_end_is_so_at_the_other_on_its_way_back() {
+        let [original, reply] = [Direction::Original, Direction::Reply];
+        let bits = |manip: Manip| [original, reply].map(|way| manip.translated(way));
+        assert_eq!(bits(Manip::Source), [Status::SRC_NAT, Status::DST_NAT]);
+        assert_eq!(bits(Manip::Destination), [Status::DST_NAT, Status::SRC_NAT]);
+        assert_eq!(Manip::Source.done(), Status::SRC_NAT_DONE);
+        assert_eq!(Manip::Destination.done(), Status::DST_NAT_DONE);
     }
 }

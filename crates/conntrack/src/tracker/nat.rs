@@ -157,6 +157,8 @@ impl Unconfirmed {
     }
 }
 
+const _: () = assert!(Flags::ALL.0 == (1 << Flags::INTERFACE) - 1, "flags are below the interface");
+
 impl Flags {
     /// Where the interface of a masqueraded connection stands, counted from 1. There is no room
     /// for more than 1,023 interfaces: of those that do not fit nothing is remembered.

@@ -58,7 +58,7 @@ pub fn icmp_error(
     if is_redirect(&packet, upper) && may_be_translated(related.status) {
         return Err(Refusal::Redirect);
     }
-    if !related.status.has(due(manip, related.direction)) {
+    if !related.status.has(manip.translated(related.direction)) {
         return Ok(());
     }
     let before = Sum::of(packet.l4());
@@ -83,19 +83,6 @@ fn may_be_translated(status: Status) -> bool {
     !status.has(Status::SRC_NAT_DONE | Status::DST_NAT_DONE)
         || status.has(Status::SRC_NAT)
         || status.has(Status::DST_NAT)
-}
-
-/// The status that says that a hook has something to do: answers go to the source that has been
-/// translated, and come from the destination.
-fn due(manip: Manip, direction: Direction) -> Status {
-    match (manip, direction) {
-        (Manip::Source, Direction::Original) | (Manip::Destination, Direction::Reply) => {
-            Status::SRC_NAT
-        }
-        (Manip::Destination, Direction::Original) | (Manip::Source, Direction::Reply) => {
-            Status::DST_NAT
-        }
-    }
 }
 
 const fn other(end: End) -> End {
