@@ -69,13 +69,13 @@ impl Form {
         match (self, address) {
             (Form::PortOnly, _) => format!("|||{port}|"),
             (Form::Extended, IpAddr::V4(address)) => format!("|1|{address}|{port}|"),
-            (_, IpAddr::V6(address)) => {
+            (Form::Six, address) => {
+                let [a, b, c, d] = first_word(address);
+                format!("{a},{b},{c},{d},{},{}", port >> 8, port & 0xff)
+            }
+            (Form::Extended, IpAddr::V6(address)) => {
                 let groups = address.segments().map(|group| format!("{group:04x}"));
                 format!("|2|{}|{port}|", groups.join(":"))
-            }
-            (Form::Six, IpAddr::V4(address)) => {
-                let [a, b, c, d] = address.octets();
-                format!("{a},{b},{c},{d},{},{}", port >> 8, port & 0xff)
             }
         }
     }
@@ -167,7 +167,7 @@ impl Ftp {
         // Who connects, and whither, as the other direction has it.
         let other = message.tuples[!message.direction];
         let mut destination = other.destination();
-        if let Some(named) = place.address
+        if let Some(named) = place.address.map(|named| beside(named, message.source()))
             && named != message.source()
         {
             if self.trust == Trust::Sender {
@@ -248,6 +248,33 @@ fn six(bytes: &[u8], end: Option<u8>) -> Option<Place> {
 /// What is beyond a byte goes into its neighbour's.
 fn four([a, b, c, d]: [u32; 4]) -> IpAddr {
     Ipv4Addr::from_bits(a << 24 | b << 16 | c << 8 | d).into()
+}
+
+/// Four numbers cannot name an IPv6 address: the kernel takes them for the first word of one whose
+/// others are the sender's.
+fn beside(named: IpAddr, source: IpAddr) -> IpAddr {
+    match (named, source) {
+        (IpAddr::V4(first), IpAddr::V6(source)) => {
+            let [_, _, _, _, others @ ..] = source.octets();
+            let mut octets = [0; 16];
+            octets
+                .iter_mut()
+                .zip(first.octets().into_iter().chain(others))
+                .for_each(|(to, from)| *to = from);
+            octets.into()
+        }
+        _ => named,
+    }
+}
+
+fn first_word(address: IpAddr) -> [u8; 4] {
+    match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.octets();
+            [a, b, c, d]
+        }
+    }
 }
 
 /// The answer's words are anybody's, parentheses or none: the numbers begin at the first digit.

@@ -229,6 +229,10 @@ const FTP_V6: &[(Side, &str)] = &[
     (Side::Server, "229 Entering Extended Passive Mode (|||1025|)\r\n"),
     (Side::Server, "229 (|||01025|)\r\n"),
     (Side::Server, "227 (198,51,100,9,4,1)\r\n"),
+    // The first word of the sender's address.
+    (Side::Client, "PORT 253,0,0,1,4,1\r\n"),
+    (Side::Client, "PORT 253,0,0,2,4,1\r\n"),
+    (Side::Server, "227 (32,1,13,184,4,1)\r\n"),
 ];
 
 #[test]
@@ -471,6 +475,7 @@ const TRANSLATED: &[(Family, &str, &str, &str)] = &[
     (Family::V4, "203.0.113.1", "PORT 192,168,1,7,4,1\r\n", "PORT 203,0,113,1,4,1\r\n"),
     (Family::V4, "9.9.9.9", "EPRT |1|192.168.1.7|1025|\r\n", "EPRT |1|9.9.9.9|1025|\r\n"),
     (Family::V4, "9.9.9.9", "EPRT !1!192.168.1.7!1025!\r\n", "EPRT |1|9.9.9.9|1025|\r\n"),
+    (Family::V6, "2001:db8:9::9", "PORT 253,0,0,1,4,1\r\n", "PORT 32,1,13,184,4,1\r\n"),
     (
         Family::V6,
         "2001:db8:9::9",
