@@ -399,14 +399,7 @@ impl Tracker {
             L4Decision::Ignore(reason) => tracked.reason = reason,
             L4Decision::Kill => {
                 self.account(slot, direction, packet.length());
-                self.ended = self.glimpse(&tracked.flow).map(|mut last| {
-                    if direction == Direction::Reply {
-                        last.status.set(Status::SEEN_REPLY);
-                    }
-                    let (counters, labels) =
-                        (self.table.counters(slot), self.labels(&tracked.flow));
-                    Last { id, seen: last, counters, labels }
-                });
+                self.remember_last(id, direction, &tracked.flow);
                 self.unlink(slot, now);
                 return Lookup::Done;
             }
@@ -429,14 +422,29 @@ impl Tracker {
                 return Lookup::Done;
             }
         }
-        if direction == Direction::Reply
-            && !status.has(Status::SEEN_REPLY)
-            && let Some(entry) = self.table.entry_mut(slot)
-        {
+        if direction == Direction::Reply && !status.has(Status::SEEN_REPLY) {
+            self.see_reply(slot);
+        }
+        Lookup::Done
+    }
+
+    /// Keeps what rules may still ask of a connection that its packet ends.
+    #[cold]
+    fn remember_last(&mut self, id: ConnId, direction: Direction, flow: &Flow) {
+        self.ended = self.glimpse(flow).map(|mut seen| {
+            if direction == Direction::Reply {
+                seen.status.set(Status::SEEN_REPLY);
+            }
+            Last { id, seen, counters: self.table.counters(id.slot), labels: self.labels(flow) }
+        });
+    }
+
+    /// The first answer has come.
+    fn see_reply(&mut self, slot: u32) {
+        if let Some(entry) = self.table.entry_mut(slot) {
             entry.status.set(Status::SEEN_REPLY);
             entry.cache_event(EventMask::REPLY);
         }
-        Lookup::Done
     }
 
     fn invalid(&mut self, reason: Reason) -> Tracked {

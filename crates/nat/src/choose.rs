@@ -17,7 +17,7 @@ use core::net::IpAddr;
 use stateward_conntrack::{Direction, Tracker, Tuple, Unconfirmed};
 
 use crate::chance::Chance;
-use crate::range::{Manip, Ports, Range};
+use crate::range::{Manip, Ports, Range, Request};
 use crate::{pool, ports};
 
 /// How an end came to what it is bound to.
@@ -98,7 +98,7 @@ pub fn bind(
 ) -> Option<Binding> {
     // What leaves looks like the inverse of the answers.
     let current = conn.tuple(Direction::Reply).inverse()?;
-    let (tuple, how) = choose(tracker, conn, &current, (range, manip), chance);
+    let (tuple, how) = choose(tracker, conn, &current, Request { range, manip }, chance);
     if tuple != current {
         conn.set_reply(tuple.inverse()?);
         conn.set_status(manip.translated(Direction::Original));
@@ -122,9 +122,10 @@ fn choose(
     tracker: &mut Tracker,
     conn: &Unconfirmed,
     current: &Tuple,
-    (range, manip): (&Range, Manip),
+    request: Request<'_>,
     chance: &mut Chance,
 ) -> (Tuple, How) {
+    let Request { range, manip } = request;
     let keeps = range.choice == Ports::Kept;
     if keeps && manip == Manip::Source {
         if is_in_range(current, range) {
@@ -140,7 +141,7 @@ fn choose(
     // It has one, in one direction or in both.
     let zones = [Direction::Original, Direction::Reply].map(|side| conn.tuple(side).zone());
     let zone = zones.into_iter().find(|zone| zone.0 != 0).unwrap_or_default();
-    let tuple = pool::address(current, range, manip.end(), zone);
+    let tuple = pool::address(current, request, zone);
     if keeps {
         match range.ports {
             None if !is_taken(tracker, conn, &tuple) => return (tuple, How::Addressed),
@@ -157,7 +158,7 @@ fn choose(
             _ => {}
         }
     }
-    ports::search(tracker, conn, &tuple, (range, manip), chance)
+    ports::search(tracker, conn, &tuple, request, chance)
 }
 
 /// What the source has become for another connection, the latest that is in the range.

@@ -10,20 +10,19 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stateward_conntrack::{Tuple, Zone};
-use stateward_wire::edit::End;
 
-use crate::range::{Range, Spread};
+use crate::range::{Manip, Request, Spread};
 
 /// The tuple with an address of the range at an end, if the range has addresses.
-pub(crate) fn address(tuple: &Tuple, range: &Range, end: End, zone: Zone) -> Tuple {
-    let Some([low, high]) = range.addresses else { return *tuple };
+pub(crate) fn address(tuple: &Tuple, request: Request<'_>, zone: Zone) -> Tuple {
+    let end = request.manip.end();
+    let Some([low, high]) = request.range.addresses else { return *tuple };
     if low == high {
         return tuple.with_address(end, low);
     }
-    let spread = range.spread;
     let picked = match (low, high) {
-        (IpAddr::V4(_), IpAddr::V4(_)) => pick::<1>([low, high], tuple, (end, zone), spread),
-        _ => pick::<4>([low, high], tuple, (end, zone), spread),
+        (IpAddr::V4(_), IpAddr::V4(_)) => pick::<1>([low, high], tuple, request, zone),
+        _ => pick::<4>([low, high], tuple, request, zone),
     };
     tuple.with_address(end, picked)
 }
@@ -32,9 +31,10 @@ pub(crate) fn address(tuple: &Tuple, range: &Range, end: End, zone: Zone) -> Tup
 fn pick<const WORDS: usize>(
     [low, high]: [IpAddr; 2],
     tuple: &Tuple,
-    (end, zone): (End, Zone),
-    spread: Spread,
+    Request { range, manip }: Request<'_>,
+    zone: Zone,
 ) -> IpAddr {
+    let spread = range.spread;
     let mut towards = words(tuple.destination());
     let last = towards[WORDS - 1];
     let begin = match spread {
@@ -56,7 +56,7 @@ fn pick<const WORDS: usize>(
         picked[i] = least.wrapping_add(scaled as u32).to_be();
         within &= picked[i] == high[i];
         // The kernel writes the address where it is, and reads it there.
-        if end == End::Destination {
+        if manip == Manip::Destination {
             towards[i] = picked[i];
         }
         if spread == Spread::ByServer {

@@ -13,7 +13,7 @@ use stateward_wire::protocol;
 
 use crate::chance::Chance;
 use crate::choose::How;
-use crate::range::{Manip, Ports, Range};
+use crate::range::{Manip, Ports, Request};
 
 /// Ports asked for in a row, at first.
 const MAX_ATTEMPTS: u32 = 128;
@@ -46,7 +46,11 @@ impl Class {
 }
 
 /// What a connection may be told apart by; none if it stays as it is.
-fn class(tuple: &Tuple, conn: &Unconfirmed, range: &Range, manip: Manip) -> Option<Class> {
+fn class(
+    tuple: &Tuple,
+    conn: &Unconfirmed,
+    Request { range, manip }: Request<'_>,
+) -> Option<Class> {
     let given = range.ports.map(Class::of);
     match tuple.protocol() {
         protocol::ICMP | protocol::ICMPV6 => given.or(Some(Class::of([0, u16::MAX]))),
@@ -71,11 +75,12 @@ pub(crate) fn search(
     tracker: &mut Tracker,
     conn: &Unconfirmed,
     tuple: &Tuple,
-    (range, manip): (&Range, Manip),
+    request: Request<'_>,
     chance: &mut Chance,
 ) -> (Tuple, How) {
+    let Request { range, manip } = request;
     let end = manip.end();
-    let (Some(class), Some(port)) = (class(tuple, conn, range, manip), tuple.port_at(end)) else {
+    let (Some(class), Some(port)) = (class(tuple, conn, request), tuple.port_at(end)) else {
         return (*tuple, How::Unchangeable);
     };
     let wish = match manip {

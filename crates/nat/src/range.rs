@@ -87,6 +87,13 @@ impl Range {
     }
 }
 
+/// What is asked for one end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request<'a> {
+    pub(crate) range: &'a Range,
+    pub(crate) manip: Manip,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

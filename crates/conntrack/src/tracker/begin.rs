@@ -39,19 +39,7 @@ impl Tracker {
             return self.invalid(Reason::IcmpNoQuery { kind });
         };
         if !self.make_room(place) {
-            self.statistics.count_drop(DropReason::TableFull);
-            // One pass at a time.
-            let next = self.now + Span::secs(1);
-            self.pressure.get_or_insert(Pressure { next, cursor: 0 });
-            return Tracked {
-                state: CtState::New,
-                direction: None,
-                reason: None,
-                began: false,
-                flow: Flow::None,
-                expectation: None,
-                drop: Some(DropReason::TableFull),
-            };
+            return self.table_full();
         }
         reply.key.zone = template.zones[Direction::Reply].0;
         let mut conn = self.unconfirmed(Unconfirmed::new(*tuple, reply, place));
@@ -87,11 +75,7 @@ impl Tracker {
         // Until it is confirmed, the deadline is only a span: its clock starts then.
         conn.entry.deadline = accept.timeout.unwrap_or_default().0;
         conn.entry.cache_event(accept.events);
-        if conn.entry.flags.has(Flags::ACCOUNTING) {
-            let counter = &mut conn.counters[Direction::Original];
-            counter.packets += 1;
-            counter.bytes += packet.length() as u64;
-        }
+        count_first(&mut conn, packet);
         Tracked {
             state: state_of(conn.entry.status, Direction::Original),
             direction: Some(Direction::Original),
@@ -100,6 +84,24 @@ impl Tracker {
             flow: Flow::Unconfirmed(conn),
             expectation,
             drop: None,
+        }
+    }
+
+    /// There is no room for another connection.
+    #[cold]
+    fn table_full(&mut self) -> Tracked {
+        self.statistics.count_drop(DropReason::TableFull);
+        // One pass at a time.
+        let next = self.now + Span::secs(1);
+        self.pressure.get_or_insert(Pressure { next, cursor: 0 });
+        Tracked {
+            state: CtState::New,
+            direction: None,
+            reason: None,
+            began: false,
+            flow: Flow::None,
+            expectation: None,
+            drop: Some(DropReason::TableFull),
         }
     }
 
@@ -145,5 +147,15 @@ impl Tracker {
                 self.pool.push(conn);
             }
         }
+    }
+}
+
+/// Counts the packet that begins a connection, if that counts any.
+#[inline]
+fn count_first(conn: &mut Unconfirmed, packet: &Packet<'_>) {
+    if conn.entry.flags.has(Flags::ACCOUNTING) {
+        let counter = &mut conn.counters[Direction::Original];
+        counter.packets += 1;
+        counter.bytes += packet.length() as u64;
     }
 }
