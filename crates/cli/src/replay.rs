@@ -140,7 +140,7 @@ fn text(
     let out = lines.get_mut();
     let mut sections = Sections { out, begun: explains || wanted != Wanted::NOTHING };
     if args.table {
-        table(replay, &mut sections.next())?;
+        table(args, replay, &mut sections.next())?;
     }
     if args.expectations {
         expectations(replay, &mut sections.next())?;
@@ -301,10 +301,10 @@ fn counters(replay: &Replay, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// As `conntrack -L`.
-fn table(replay: &Replay, out: &mut dyn Write) -> io::Result<()> {
+fn table(args: &ReplayArgs, replay: &Replay, out: &mut dyn Write) -> io::Result<()> {
     let (tracker, now) = (replay.engine().tracker(), replay.now());
     for (_, id) in replay.table() {
-        if let Some(record) = tracker.get(id) {
+        if let Some(record) = tracker.get(id).filter(|record| args.shows(record.status)) {
             let line = DumpLine { record: &record, now, uses: 1, output: Output::default() };
             writeln!(out, "{line}")?;
         }

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum, ValueHint};
+use stateward_conntrack::Status;
 use stateward_replay::text::Wanted;
 
 use crate::machine::MachineArgs;
@@ -51,6 +52,24 @@ pub(crate) struct ReplayArgs {
     /// The final table, as `conntrack -L` prints it
     #[arg(long, short, help_heading = "Output")]
     pub(crate) table: bool,
+
+    /// Of the final table only connections whose source is translated, as `conntrack -L --src-nat`;
+    /// with --dst-nat only those that have both translated
+    #[arg(long, requires = "table", help_heading = "Output")]
+    pub(crate) src_nat: bool,
+
+    /// Of the final table only connections whose destination is translated
+    #[arg(long, requires = "table", help_heading = "Output")]
+    pub(crate) dst_nat: bool,
+
+    /// Of the final table only connections that are translated in any way
+    #[arg(
+        long,
+        requires = "table",
+        conflicts_with_all = ["src_nat", "dst_nat"],
+        help_heading = "Output"
+    )]
+    pub(crate) any_nat: bool,
 
     /// The final expectations, as `conntrack -L expect` prints them, and with --events theirs
     #[arg(long, help_heading = "Output")]
@@ -157,6 +176,15 @@ impl ReplayArgs {
         named.chain(added).map(|file| Source { file, interface: interface(file) }).collect()
     }
 
+    /// Whether a connection of this status is shown of the table.
+    pub(crate) fn shows(&self, status: Status) -> bool {
+        let (source, destination) = (status.has(Status::SRC_NAT), status.has(Status::DST_NAT));
+        if self.any_nat {
+            return source || destination;
+        }
+        (source || !self.src_nat) && (destination || !self.dst_nat)
+    }
+
     /// Whether the packets' lines were not asked for, because other output was.
     fn asks_for_parts(&self) -> bool {
         self.events || self.table || self.expectations || self.proc || !self.explain.is_empty()
@@ -229,6 +257,25 @@ mod tests {
             let args = parse(&format!("a.pcap --packets {parts}")).unwrap();
             assert!(args.wanted().packets && args.has_summary(), "{parts}");
         }
+    }
+
+    #[test]
+    fn views_of_nat_are_conntracks() {
+        let none = Status::default();
+        let both = Status(Status::SRC_NAT.0 | Status::DST_NAT.0);
+        let all = [none, Status::SRC_NAT, Status::DST_NAT, both];
+        for (options, expected) in [
+            ("", [true, true, true, true]),
+            ("--src-nat", [false, true, false, true]),
+            ("--dst-nat", [false, false, true, true]),
+            ("--src-nat --dst-nat", [false, false, false, true]),
+            ("--any-nat", [false, true, true, true]),
+        ] {
+            let args = parse(&format!("a.pcap --table {options}")).unwrap();
+            assert_eq!(all.map(|status| args.shows(status)), expected, "{options}");
+        }
+        assert!(parse("a.pcap --table --any-nat --src-nat").is_err());
+        assert!(parse("a.pcap --any-nat").is_err());
     }
 
     #[test]
