@@ -1,8 +1,9 @@
 //! Every helper on arbitrary payloads.
 //!
-//! A scenario is a row of messages of one connection: the first byte of each says direction and
-//! length. What holds: nothing panics; what is announced is of the connection's family, under the
-//! helper's own name, and no more of it than a packet could name.
+//! A scenario says in its first byte how the connection is translated; the rest is a row of messages
+//! of one connection: the first byte of each says direction and length. What holds: nothing panics;
+//! what is announced is of the connection's family, under the helper's own name, and no more of it
+//! than a packet could name; edits are within the payload, and no two overlap.
 
 use std::ops::Range;
 
@@ -19,14 +20,17 @@ const MOST: usize = 4 * 130;
 
 /// Has every helper read the messages, in either family.
 pub fn helpers(bytes: &[u8]) {
+    let [how, bytes @ ..] = bytes else { return };
+    let source = if how & 1 == 0 { Status::default() } else { Status::SRC_NAT };
+    let destination = if how & 2 == 0 { Status::default() } else { Status::DST_NAT };
     for v6 in [false, true] {
         for helper in all() {
-            talk(&*helper, v6, bytes);
+            talk(&*helper, v6, source | destination, bytes);
         }
     }
 }
 
-fn talk(helper: &dyn Helper, v6: bool, mut bytes: &[u8]) {
+fn talk(helper: &dyn Helper, v6: bool, status: Status, mut bytes: &[u8]) {
     let mut around = Around::new(helper, v6);
     let mut memory = Memory::default();
     let mut next = PerDir([0_u32, u32::MAX - 40]);
@@ -41,11 +45,12 @@ fn talk(helper: &dyn Helper, v6: bool, mut bytes: &[u8]) {
             direction,
             state: if head & 2 == 0 { CtState::Established } else { CtState::New },
             tuples: around.tuples,
-            status: if v6 { Status::default() } else { Status::SRC_NAT },
+            status,
             broadcast: Some([255, 255, 255, 0].into()),
         };
         next[direction] = next[direction].wrapping_add(payload.len() as u32);
         (around.announced, around.length) = (0, payload.len());
+        around.edits.clear();
         let _ = helper.help(&message, &mut memory, &mut around);
         assert!(around.announced <= MOST, "{} announces without end", helper.name());
     }
@@ -57,6 +62,8 @@ struct Around {
     announced: usize,
     /// Of the payload.
     length: usize,
+    /// What is to be replaced of it.
+    edits: Vec<Range<usize>>,
     tracker: Tracker,
     master: Flow,
 }
@@ -78,7 +85,8 @@ impl Around {
         let original = original.expect("both ends are of one family");
         let reply = original.inverse().expect("ports have an inverse");
         let (name, tuples) = (helper.name(), PerDir([original, reply]));
-        Around { name, tuples, announced: 0, length: 0, tracker, master: tracked.flow }
+        let (edits, master) = (Vec::new(), tracked.flow);
+        Around { name, tuples, announced: 0, length: 0, edits, tracker, master }
     }
 }
 
@@ -92,6 +100,9 @@ impl Surroundings for Around {
 
     fn replace(&mut self, place: Range<usize>, _: String) {
         assert!(place.start <= place.end && place.end <= self.length, "within the payload");
+        let overlaps = |other: &Range<usize>| place.start < other.end && other.start < place.end;
+        assert!(!self.edits.iter().any(overlaps), "{} edits the same bytes twice", self.name);
+        self.edits.push(place);
     }
 
     fn random_below(&mut self, bound: u32) -> u32 {

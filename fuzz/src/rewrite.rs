@@ -3,7 +3,8 @@
 //! The first bytes say to what the packet is rewritten, the rest is the packet. What holds: nothing
 //! panics and no length changes; a packet that is refused is untouched; one that is rewritten has
 //! the tuple it was given, its checksums verify as they did, and the way back leads to the packet
-//! that it was, but for the two ways to write a checksum of nothing.
+//! that it was, but for the two ways to write a checksum of nothing. An ICMP error that is
+//! translated quotes a packet with the wanted end.
 
 use std::net::IpAddr;
 
@@ -39,10 +40,30 @@ pub fn nat_rewrite(bytes: &[u8]) {
         let result = icmp_error(&mut edited, layout, field, manip, related);
         assert_eq!(edited.len(), bytes.len());
         let rest = Packet::with_layout(&edited, layout).expect("a packet stays one");
+        if result.is_ok() && status.has(manip.translated(direction)) {
+            assert_quoted(&rest, manip, &tuples[!direction]);
+        }
         if result.is_ok() && field == Field::Finished && !rest.is_cut() {
             let protocol = packet.upper().map_or(0, |upper| upper.protocol);
             assert_ne!(verify_transport(&rest, protocol), Verification::Bad);
         }
+    }
+}
+
+/// The packet that an ICMP error quotes went the other way: its other end is the tuple's.
+fn assert_quoted(error: &Packet<'_>, manip: Manip, tuple: &Tuple) {
+    const ICMP: usize = 8;
+    let upper = error.upper().map(|upper| upper.protocol);
+    let Some(quoted) = error.l4().get(ICMP..) else { return };
+    let (at, wanted) = match (manip.end(), tuple.source(), tuple.destination()) {
+        (End::Source, _, IpAddr::V4(wanted)) => (16, wanted.octets().to_vec()),
+        (End::Destination, IpAddr::V4(wanted), _) => (12, wanted.octets().to_vec()),
+        (End::Source, _, IpAddr::V6(wanted)) => (24, wanted.octets().to_vec()),
+        (End::Destination, IpAddr::V6(wanted), _) => (8, wanted.octets().to_vec()),
+    };
+    // Of other protocols a checksum may be where the quotation would begin.
+    if matches!(upper, Some(protocol::ICMP | protocol::ICMPV6)) {
+        assert_eq!(quoted.get(at..at + wanted.len()), Some(&wanted[..]), "the quoted end");
     }
 }
 
