@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 
 use stateward_nat::Wish;
-use stateward_wire::{Ipv6Header, Network, Packet, protocol};
+use stateward_wire::{Ipv6Header, Network, Packet, icmp, protocol};
 
 use crate::sighting::Maker;
 
@@ -77,8 +77,8 @@ fn kept(protocol: u8, l4: &[u8]) -> [core::ops::Range<usize>; 3] {
 fn is_query(protocol: u8, l4: &[u8]) -> bool {
     let kind = l4.first().copied().unwrap_or_default();
     match protocol {
-        protocol::ICMP => matches!(kind, 0 | 8 | 13..=18),
-        _ => matches!(kind, 128 | 129),
+        protocol::ICMP => icmp::v4::has_identifier(kind),
+        _ => icmp::v6::has_identifier(kind),
     }
 }
 

@@ -163,8 +163,8 @@ impl Predictions {
         }
     }
 
-    /// A record of what left is nobody's sighting. True if it was recorded instead of a prediction,
-    /// or should have been predicted.
+    /// A record of what left is nobody's sighting. Says why, unless a program of this host may
+    /// have sent it.
     pub(crate) fn missed(&mut self, record: &Record<'_>, now: Instant) -> Option<Missed> {
         self.forget(now);
         if let Some(on) = record.on {
