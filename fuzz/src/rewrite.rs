@@ -96,7 +96,7 @@ fn there_and_back(original: &[u8], packet: &Packet<'_>, field: Field, [old, new]
         [(End::Source, new), (End::Destination, new), (End::Destination, old), (End::Source, old)]
     {
         let before = bytes.clone();
-        if rewrite_end(&mut bytes, layout, field, end, tuple).is_err() {
+        if rewrite_end(&mut bytes, layout, field, end, tuple.endpoint(end)).is_err() {
             assert_eq!(bytes, before, "a refused packet is untouched");
             return;
         }

@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::event::EventMask;
 use crate::expect::ExpectEvents;
-use crate::status::Status;
+use crate::status::{Direction, Status};
 use crate::time::Instant;
 use crate::tracker::Reports;
 use crate::tuple::Key;
@@ -139,6 +139,15 @@ impl Entry {
     #[inline]
     pub(crate) fn is_free(&self) -> bool {
         self.original.version == 0
+    }
+
+    /// The key of a direction.
+    #[inline]
+    pub(crate) fn key(&self, direction: Direction) -> &Key {
+        match direction {
+            Direction::Original => &self.original,
+            Direction::Reply => &self.reply,
+        }
     }
 
     /// Sets the mark; that it changed is an event.

@@ -54,4 +54,4 @@ pub use tracker::{
     Approach, Config, Flow, Given, GivenState, Glimpse, HelperMemory, Hook, Life, LoadError,
     Reports, Standing, Template, Tracked, Tracker, Unfinished,
 };
-pub use tuple::{L4Key, Tuple, Zone};
+pub use tuple::{Endpoint, L4Key, Tuple, Zone};

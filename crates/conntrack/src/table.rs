@@ -224,10 +224,7 @@ impl Table {
     /// A tuple of an entry.
     pub(crate) fn tuple(&self, slot: u32, direction: Direction) -> Option<Tuple> {
         let entry = self.entries.get(slot as usize)?;
-        let key = match direction {
-            Direction::Original => entry.original,
-            Direction::Reply => entry.reply,
-        };
+        let key = *entry.key(direction);
         let pair = match key.version {
             6 => self.pair(entry, slot, direction),
             _ => AddressPair::default(),

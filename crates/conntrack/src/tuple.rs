@@ -11,6 +11,8 @@
 
 mod ends;
 
+pub use ends::Endpoint;
+
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use stateward_wire::{Embedded, Family, Network, Packet, protocol};

@@ -25,6 +25,9 @@ use gungraun::{Callgrind, EventKind};
 use packets::{Kind, PORT, engine, establish};
 use stateward_conntrack::{CtState, EventMode, Instant, Span};
 use stateward_engine::{Arrival, Engine, From};
+use stateward_rules::Source;
+use stateward_rules::restore::{RestoreOptions, restore};
+use stateward_wire::Family;
 
 /// Packets of each benchmark.
 const PACKETS: u16 = 3_200;
@@ -47,8 +50,7 @@ impl Work {
 }
 
 /// Packets of connections that stand, in turn and both ways.
-fn established(kind: Kind) -> Work {
-    let mut engine = engine(8_192, EventMode::Listened);
+fn standing(mut engine: Engine, kind: Kind) -> Work {
     establish(&mut engine, kind, CONNECTIONS, START);
     Work::new(engine, CtState::Established, |n| {
         let number = n / 2 % CONNECTIONS;
@@ -56,9 +58,38 @@ fn established(kind: Kind) -> Work {
     })
 }
 
+fn established(kind: Kind) -> Work {
+    standing(engine(8_192, EventMode::Listened), kind)
+}
+
+/// As [`established`], beside an empty nat table.
+fn untranslated(kind: Kind) -> Work {
+    standing(with_nat(""), kind)
+}
+
+/// As [`established`], of clients behind [`packets::OWN`].
+fn translated(kind: Kind) -> Work {
+    standing(with_nat(BEHIND), kind)
+}
+
 /// Packets that begin a connection each.
 fn beginning(kind: Kind) -> Work {
     Work::new(engine(8_192, EventMode::Listened), CtState::New, |n| kind.first(n))
+}
+
+/// The same, each bound to itself.
+fn bound(kind: Kind) -> Work {
+    Work::new(with_nat(""), CtState::New, |n| kind.first(n))
+}
+
+const BEHIND: &str = "-A POSTROUTING -j SNAT --to-source 203.0.113.1\n";
+
+fn with_nat(rules: &str) -> Engine {
+    let mut engine = engine(8_192, EventMode::Listened);
+    let text = format!("*nat\n{rules}COMMIT\n");
+    let source = Source::new("nat", &text);
+    engine.set_rules(&restore(&source, Family::V4, RestoreOptions::default()).unwrap());
+    engine
 }
 
 /// Packets that are INVALID.
@@ -90,6 +121,8 @@ fn handle(mut work: Work, burst: usize) -> Work {
 #[bench::tcp(args = (Kind::Tcp), setup = established, config = at_most(1_055))]
 #[bench::tcp_v6(args = (Kind::TcpV6), setup = established, config = at_most(1_385))]
 #[bench::udp(args = (Kind::Udp), setup = established, config = at_most(850))]
+#[bench::tcp_untranslated(args = (Kind::Tcp), setup = untranslated, config = at_most(1_750))]
+#[bench::tcp_translated(args = (Kind::TcpBehind), setup = translated, config = at_most(1_980))]
 fn established_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }
@@ -103,6 +136,7 @@ fn established_one_by_one(work: Work) -> Work {
 #[library_benchmark]
 #[bench::tcp(args = (Kind::Tcp), setup = beginning, config = at_most(2_440))]
 #[bench::udp(args = (Kind::Udp), setup = beginning, config = at_most(1_885))]
+#[bench::tcp_bound(args = (Kind::Tcp), setup = bound, config = at_most(5_620))]
 fn new_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }

@@ -73,6 +73,13 @@ impl fmt::Display for NatDrop {
     }
 }
 
+/// A packet of a connection at a hook.
+#[derive(Clone, Copy)]
+struct Crossing {
+    hook: Hook,
+    direction: Direction,
+}
+
 /// Which end a hook translates.
 pub(crate) const fn manip(hook: Hook) -> Manip {
     match hook {
@@ -96,7 +103,7 @@ impl Engine {
         let (mut status, mut masquerade) = self.tracker.bound(flow);
         if matches!(state, CtState::New | CtState::Related) {
             if *state == CtState::Related && is_own_icmp(frame) {
-                return self.translate_error((hook, direction), walker, frame);
+                return self.translate_error(Crossing { hook, direction }, walker, frame);
             }
             if !status.has(manip.done()) {
                 if self.choose(hook, walker, frame)? == Passage::Bypassed {
@@ -114,7 +121,7 @@ impl Engine {
             self.check_interface(interface, walker, frame)?;
         }
         if status.has(manip.translated(direction)) {
-            self.rewrite((hook, direction), walker, frame)?;
+            self.rewrite(Crossing { hook, direction }, walker, frame)?;
         }
         Ok(())
     }
@@ -161,45 +168,60 @@ impl Engine {
     }
 
     /// Makes one end of the packet what its connection's tuples say.
+    #[inline(always)]
     fn rewrite(
         &mut self,
-        (hook, direction): (Hook, Direction),
+        Crossing { hook, direction }: Crossing,
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
         let Some(tracked) = &walker.tracked else { return Ok(()) };
-        let Some(target) = self.tracker.target(&tracked.flow, direction) else { return Ok(()) };
-        let packet = frame.packet()?;
-        let (field, before) = (checksum_field(&self.tracker, &packet), packet.destination());
-        rewrite::rewrite(frame.bytes, frame.layout, field, manip(hook).end(), &target)
-            .map_err(|why| walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why))))?;
-        walker.gathered = walker.gathered.max(written(frame));
-        match hook {
-            Hook::Output => self.route_again(before, walker, frame),
-            _ => Ok(()),
-        }
+        let end = manip(hook).end();
+        let to = self.tracker.translated(&tracked.flow, direction, end);
+        let Some(to) = to else { return Ok(()) };
+        self.change(hook, walker, frame, |frame, field| {
+            rewrite::rewrite(frame.bytes, frame.layout, field, end, to).map(|()| written(frame))
+        })
     }
 
     /// An ICMP error about a connection is translated outside and inside, and asks no rule.
     #[inline(never)]
     fn translate_error(
         &mut self,
-        (hook, direction): (Hook, Direction),
+        Crossing { hook, direction }: Crossing,
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
         let Some(tracked) = &walker.tracked else { return Ok(()) };
         let status = self.tracker.status(&tracked.flow);
         let Some(tuples) = self.tracker.tuples(&tracked.flow) else { return Ok(()) };
-        let packet = frame.packet()?;
-        let (field, before) = (checksum_field(&self.tracker, &packet), packet.destination());
         let related = Related { tuples: &tuples, status, direction };
-        rewrite::icmp_error(frame.bytes, frame.layout, field, manip(hook), related)
-            .map_err(|why| walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why))))?;
-        walker.gathered = walker.gathered.max(written(frame)).max(looked_into(frame));
-        match hook {
-            Hook::Output => self.route_again(before, walker, frame),
-            _ => Ok(()),
+        self.change(hook, walker, frame, |frame, field| {
+            rewrite::icmp_error(frame.bytes, frame.layout, field, manip(hook), related)
+                .map(|()| written(frame).max(looked_into(frame)))
+        })
+    }
+
+    /// Changes a packet's bytes, which may be refused or lead it elsewhere; `change` answers how
+    /// many of its first bytes it needs in one piece.
+    #[inline(always)]
+    fn change(
+        &mut self,
+        hook: Hook,
+        walker: &mut Walker<'_>,
+        frame: &mut Frame<'_>,
+        change: impl FnOnce(&mut Frame<'_>, Field) -> Result<usize, Refusal>,
+    ) -> Result<(), Ended> {
+        let packet = frame.packet()?;
+        let field = checksum_field(&self.tracker, &packet);
+        let before = if hook == Hook::Output { Some(packet.destination()) } else { None };
+        match change(frame, field) {
+            Ok(needed) => walker.gathered = walker.gathered.max(needed),
+            Err(why) => return Err(walker.drop(At::Nat, Why::Nat(NatDrop::Refused(why)))),
+        }
+        match before {
+            Some(before) => self.route_again(before, walker, frame),
+            None => Ok(()),
         }
     }
 

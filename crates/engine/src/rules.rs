@@ -17,7 +17,7 @@ use stateward_rules::targets::Extension;
 use stateward_rules::targets::reject::Reject;
 use stateward_rules::{
     ChainVerdict, CompiledRuleset, Copied, Hook, RuleSpec, Said, Shared, Step, StepName, TableName,
-    Target, ValidRuleset,
+    TableSet, Target, ValidRuleset,
 };
 use stateward_wire::Family;
 
@@ -46,9 +46,10 @@ impl Rules {
         }
     }
 
-    /// Whether a family's packets are translated.
-    pub(crate) fn has_nat(&self, family: Family) -> bool {
-        self.of(family).is_some_and(|rules| rules.has(TableName::Nat))
+    /// Whether a family's rules have one of these tables.
+    #[inline]
+    pub(crate) fn have(&self, family: Family, tables: TableSet) -> bool {
+        self.of(family).is_some_and(|rules| rules.has_any(tables))
     }
 
     /// Whether packets of a family may become longer.
@@ -210,8 +211,9 @@ impl Engine {
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
+        let family = frame.layout.family();
         tables.iter().try_for_each(|table| match table {
-            TableName::Nat if !self.rules.has_nat(frame.layout.family()) => Ok(()),
+            _ if !self.rules.have(family, TableSet::of(&[*table])) => Ok(()),
             TableName::Nat => self.nat(hook, walker, frame),
             TableName::Mangle if hook == Hook::Output => self.mangle_sent(walker, frame),
             _ => self.ask_rules((hook, *table), walker, frame).map(drop),

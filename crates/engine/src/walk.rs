@@ -13,7 +13,7 @@ use stateward_conntrack::{
 };
 use stateward_helpers::Doubt;
 use stateward_rules::matches::pkttype::To;
-use stateward_rules::{Hook, TableName, Tracking, ZoneOf};
+use stateward_rules::{Hook, TableName, TableSet, Tracking, ZoneOf};
 use stateward_wire::edit::Edit;
 use stateward_wire::{Layout, Packet};
 
@@ -426,7 +426,8 @@ impl Engine {
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
         let Stages { before, tracker, after } = stages(hook);
-        if self.has_rules {
+        let family = frame.layout.family();
+        if self.has_rules && self.rules.have(family, TableSet::of(before)) {
             self.ask_all(hook, before, walker, frame)?;
         }
         match tracker {
@@ -440,7 +441,7 @@ impl Engine {
             }
             None => {}
         }
-        if self.has_rules && !after.is_empty() {
+        if self.has_rules && self.rules.have(family, TableSet::of(after)) {
             self.ask_all(hook, after, walker, frame)?;
         }
         Ok(())

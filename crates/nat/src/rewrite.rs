@@ -21,10 +21,10 @@
 use core::fmt;
 use core::net::IpAddr;
 
-use stateward_conntrack::{Direction, PerDir, Tuple};
+use stateward_conntrack::Endpoint;
 use stateward_wire::checksum::Delta;
 use stateward_wire::edit::{End, Field};
-use stateward_wire::{Family, Ipv4Header, Ipv6Header, Layout, U16, Upper};
+use stateward_wire::{Family, Ipv4Header, Ipv6Header, Layout, TcpHeader, U16, Upper, protocol};
 
 mod icmp_error;
 mod upper;
@@ -83,15 +83,8 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What a packet of a connection in `direction` has to look like: the inverse of the other
-/// direction. None for an ICMP message that has no answer, which no connection consists of.
-#[inline]
-pub fn target(tuples: &PerDir<Tuple>, direction: Direction) -> Option<Tuple> {
-    tuples[!direction].inverse()
-}
-
-/// Rewrites one end of the packet `bytes`, whose parts are where `layout` says, to that of
-/// `target`; `field` says what its transport checksum field holds.
+/// Rewrites one end of the packet `bytes`, whose parts are where `layout` says; `field` says what
+/// its transport checksum field holds.
 ///
 /// # Errors
 /// When the packet cannot be translated; nothing has been done then.
@@ -101,10 +94,46 @@ pub fn rewrite(
     layout: Layout,
     field: Field,
     end: End,
-    target: &Tuple,
+    to: Endpoint,
 ) -> Result<(), Refusal> {
+    if plain(bytes, layout, field, end, to).is_some() {
+        return Ok(());
+    }
     Piece { length: layout.length(), upper: layout.upper(), family: layout.family(), field, bytes }
-        .rewrite(end, target)
+        .rewrite(end, to)
+}
+
+/// As [`Piece::rewrite`] for what most packets are, TCP over IPv4 with nothing missing: both
+/// headers are found at once, and no question is asked twice. `None`, and nothing done, for what is
+/// not that.
+#[inline(always)]
+fn plain(
+    bytes: &mut [u8],
+    layout: Layout,
+    field: Field,
+    end: End,
+    Endpoint { address, port }: Endpoint,
+) -> Option<()> {
+    let upper = layout.upper().filter(|upper| upper.protocol == protocol::TCP)?;
+    let (IpAddr::V4(address), Family::V4, Field::Finished) = (address, layout.family(), field)
+    else {
+        return None;
+    };
+    let (head, l4) = bytes.split_at_mut_checked(upper.offset)?;
+    let ip = Ipv4Header::view_mut(head)?;
+    let l4_length = layout.length().checked_sub(upper.offset)?;
+    let tcp = TcpHeader::view_mut(l4).filter(|_| l4_length >= size_of::<TcpHeader>())?;
+    let (address_slot, port_slot) = match end {
+        End::Source => (&mut ip.source, &mut tcp.source_port),
+        End::Destination => (&mut ip.destination, &mut tcp.destination_port),
+    };
+    let moved = Delta::NONE.bytes(address_slot, &address.octets());
+    let both = moved.u16(port_slot.get(), port);
+    *address_slot = address.octets();
+    port_slot.set(port);
+    ip.checksum.set(moved.apply(ip.checksum.get()));
+    tcp.checksum.set(both.apply(tcp.checksum.get()));
+    Some(())
 }
 
 /// A packet, or one quoted in an ICMP error.
@@ -120,14 +149,11 @@ struct Piece<'a> {
 
 impl Piece<'_> {
     #[inline]
-    fn rewrite(&mut self, end: End, target: &Tuple) -> Result<(), Refusal> {
-        let address = match end {
-            End::Source => target.source(),
-            End::Destination => target.destination(),
-        };
+    fn rewrite(&mut self, end: End, to: Endpoint) -> Result<(), Refusal> {
+        let Endpoint { address, port } = to;
         let moved = self.moved(end, address).ok_or(Refusal::Network)?;
         if let Some(upper) = self.upper {
-            self.rewrite_upper(upper, end, upper::Change { l4: target.l4(), address: moved })?;
+            self.rewrite_upper(upper, end, upper::Change { port, address: moved })?;
         }
         self.set_address(end, address).ok_or(Refusal::Network)
     }

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use gateway::{Bound, Gateway, tcp, udp};
 use proptest::prelude::*;
 use stateward_conntrack::{Direction, PerDir, Tuple, Zone};
-use stateward_nat::rewrite::{self, target};
+use stateward_nat::rewrite;
 use stateward_nat::{How, Manip, Ports, Range, Spread};
 use stateward_wire::Packet;
 use stateward_wire::edit::{End, Field};
@@ -101,10 +101,10 @@ fn goes_there_and_back(case: &Case, bound: &Bound) {
 }
 
 fn translate(bytes: &mut [u8], tuples: &PerDir<Tuple>, direction: Direction) {
-    let target = target(tuples, direction).unwrap();
+    let target = tuples[!direction].inverse().unwrap();
     let layout = Packet::parse(bytes).unwrap().layout();
     for end in [End::Source, End::Destination] {
-        rewrite::rewrite(bytes, layout, Field::Finished, end, &target).unwrap();
+        rewrite::rewrite(bytes, layout, Field::Finished, end, target.endpoint(end)).unwrap();
     }
 }
 

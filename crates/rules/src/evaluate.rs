@@ -93,6 +93,24 @@ pub(crate) trait Acting: core::fmt::Debug + Send + Sync {
 pub struct CompiledRuleset {
     tables: Vec<Program>,
     rules: Ruleset,
+    present: TableSet,
+}
+
+/// Several tables, one bit each: every packet asks for them at every turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TableSet(u8);
+
+impl TableSet {
+    /// These.
+    #[inline]
+    pub const fn of(tables: &[TableName]) -> Self {
+        let (mut set, mut rest) = (0, tables);
+        while let [first, others @ ..] = rest {
+            set |= 1 << *first as u8;
+            rest = others;
+        }
+        Self(set)
+    }
 }
 
 /// How the search for the next rule that the packet meets ended.
@@ -125,12 +143,21 @@ impl CompiledRuleset {
     fn searched(rules: &ValidRuleset, search: Search) -> Self {
         let rules = rules.rules().clone();
         let tables = rules.tables.iter().map(|table| Program::new(table, search)).collect();
-        Self { tables, rules }
+        let names: Vec<_> = rules.tables.iter().map(|table| table.name).collect();
+        let present = TableSet::of(&names);
+        Self { tables, rules, present }
     }
 
     /// Whether there is something to ask in `table`.
+    #[inline]
     pub fn has(&self, table: TableName) -> bool {
-        self.rules.table(table).is_some()
+        self.has_any(TableSet::of(&[table]))
+    }
+
+    /// Whether there is something to ask in one of these tables.
+    #[inline]
+    pub fn has_any(&self, tables: TableSet) -> bool {
+        self.present.0 & tables.0 != 0
     }
 
     /// What `table` says of the packet in `hook`, and where it was said. A table that the ruleset

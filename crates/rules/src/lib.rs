@@ -83,7 +83,7 @@ pub use context::{
     Connection, Context, Copied, Origin, ReversePath, Step, StepKind, StepName, Tracking, ZoneOf,
 };
 pub use diagnostic::{Diagnostic, Refuser, Severity};
-pub use evaluate::{ChainVerdict, CompiledRuleset, Said};
+pub use evaluate::{ChainVerdict, CompiledRuleset, Said, TableSet};
 pub use option::Masked;
 pub use print::ShowCounters;
 pub use rule::{Counters, Header, Interface, RuleSpec, Target, Test, Verdict};

@@ -82,6 +82,30 @@ pub struct Tcp<'a> {
     pub payload: &'a [u8],
 }
 
+/// A timestamp option with the two bytes before it that all senders put there.
+pub const TIMESTAMPS: &[u8] = &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1];
+
+impl Tcp<'_> {
+    /// A segment with timestamps, a common window and no payload.
+    pub fn stamped(
+        source: (IpAddr, u16),
+        destination: (IpAddr, u16),
+        flags: TcpFlags,
+        [sequence, acknowledgment]: [u32; 2],
+    ) -> Self {
+        Tcp {
+            source,
+            destination,
+            sequence,
+            acknowledgment,
+            flags,
+            window: 64_240,
+            options: TIMESTAMPS,
+            payload: &[],
+        }
+    }
+}
+
 /// A TCP packet.
 pub fn tcp(tcp: &Tcp<'_>) -> Vec<u8> {
     let options = tcp.options.get(..40).unwrap_or(tcp.options);

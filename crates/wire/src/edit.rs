@@ -33,6 +33,18 @@ pub enum End {
     Destination,
 }
 
+impl core::ops::Not for End {
+    type Output = End;
+
+    #[inline]
+    fn not(self) -> End {
+        match self {
+            End::Source => End::Destination,
+            End::Destination => End::Source,
+        }
+    }
+}
+
 /// A packet to rewrite.
 #[derive(Debug)]
 pub struct Edit<'a> {

@@ -123,20 +123,9 @@ impl Drive {
         const SCALE_AND_SACK: &[u8] = &[3, 3, 7, 1, 4, 2, 1, 1];
         let mut segment = |port, ends: [(IpAddr, u16); 2], flags, numbers: [u32; 2], payload| {
             let [source, destination] = ends;
-            let [sequence, acknowledgment] = numbers;
             let options = if flags & 2 != 0 { SCALE_AND_SACK } else { &[] };
-            let flags = TcpFlags(flags);
-            let window = 64_000;
-            let tcp = Tcp {
-                source,
-                destination,
-                sequence,
-                acknowledgment,
-                flags,
-                window,
-                options,
-                payload,
-            };
+            let stamped = Tcp::stamped(source, destination, TcpFlags(flags), numbers);
+            let tcp = Tcp { options, payload, ..stamped };
             self.send(port, compose::tcp(&tcp));
         };
         let (forth, back) = ([left, right], [right, left]);

@@ -212,23 +212,11 @@ fn packet((host, port): (Ipv4Addr, u16), turn: Turn, own: Option<Ipv4Addr>) -> V
         Turn::Syn | Turn::Ack => there,
         Turn::SynAck | Turn::Back => back,
     };
-    let (sequence, acknowledgment, flags) = match turn {
-        Turn::Syn => (1000, 0, TcpFlags::SYN),
-        Turn::SynAck => (5000, 1001, TcpFlags(TcpFlags::SYN.0 | TcpFlags::ACK.0)),
-        Turn::Ack => (1001, 5001, TcpFlags::ACK),
-        Turn::Back => (5001, 1001, TcpFlags::ACK),
+    let (flags, numbers) = match turn {
+        Turn::Syn => (TcpFlags::SYN, [1000, 0]),
+        Turn::SynAck => (TcpFlags::SYN | TcpFlags::ACK, [5000, 1001]),
+        Turn::Ack => (TcpFlags::ACK, [1001, 5001]),
+        Turn::Back => (TcpFlags::ACK, [5001, 1001]),
     };
-    // The timestamp option.
-    let options = &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1];
-    let window = 64_240;
-    compose::tcp(&Tcp {
-        source,
-        destination,
-        sequence,
-        acknowledgment,
-        flags,
-        window,
-        options,
-        payload: &[],
-    })
+    compose::tcp(&Tcp::stamped(source, destination, flags, numbers))
 }

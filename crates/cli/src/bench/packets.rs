@@ -36,8 +36,6 @@ pub(super) struct Maker {
     reply: Vec<u8>,
 }
 
-/// NOP, NOP, timestamps.
-const TIMESTAMPS: [u8; 12] = [1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1];
 /// MSS, SACK permitted, timestamps, NOP, window scale.
 const SYN_OPTIONS: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
 
@@ -161,22 +159,15 @@ fn tcp(way: Way, source: (IpAddr, u16), destination: (IpAddr, u16)) -> Vec<u8> {
     const LENGTH: u32 = 20;
     let data = [0; LENGTH as usize];
     let ack_and_push = TcpFlags::ACK | TcpFlags::PSH;
-    let (flags, sequence, acknowledgment, options, payload): (_, _, _, &[u8], &[u8]) = match way {
-        Way::First => (TcpFlags::SYN, CLIENT, 0, &SYN_OPTIONS, &[]),
-        Way::Answer => (TcpFlags::SYN | TcpFlags::ACK, SERVER, CLIENT + 1, &SYN_OPTIONS, &[]),
-        Way::Handshake => (ack_and_push, CLIENT + 1, SERVER + 1, &TIMESTAMPS, &data),
-        Way::Original => (ack_and_push, CLIENT + 1, SERVER + 1 + LENGTH, &TIMESTAMPS, &data),
-        Way::Reply => (ack_and_push, SERVER + 1, CLIENT + 1 + LENGTH, &TIMESTAMPS, &data),
-    };
-    compose::tcp(&Tcp {
-        source,
-        destination,
-        sequence,
-        acknowledgment,
-        flags,
-        window: 64_240,
-        options,
-        payload,
+    let stamped = |flags, numbers| Tcp::stamped(source, destination, flags, numbers);
+    let opening = |flags, numbers| Tcp { options: &SYN_OPTIONS, ..stamped(flags, numbers) };
+    let later = |numbers| Tcp { payload: &data, ..stamped(ack_and_push, numbers) };
+    compose::tcp(&match way {
+        Way::First => opening(TcpFlags::SYN, [CLIENT, 0]),
+        Way::Answer => opening(TcpFlags::SYN | TcpFlags::ACK, [SERVER, CLIENT + 1]),
+        Way::Handshake => later([CLIENT + 1, SERVER + 1]),
+        Way::Original => later([CLIENT + 1, SERVER + 1 + LENGTH]),
+        Way::Reply => later([SERVER + 1, CLIENT + 1 + LENGTH]),
     })
 }
 

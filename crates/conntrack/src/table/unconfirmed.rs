@@ -56,11 +56,7 @@ impl Unconfirmed {
 
     /// The tuple of a direction.
     pub fn tuple(&self, direction: Direction) -> Tuple {
-        let key = match direction {
-            Direction::Original => self.entry.original,
-            Direction::Reply => self.entry.reply,
-        };
-        Tuple { key, pair: self.addresses[direction] }
+        Tuple { key: *self.entry.key(direction), pair: self.addresses[direction] }
     }
 
     /// What NAT makes of the answers: the tuple they will be looked up by.

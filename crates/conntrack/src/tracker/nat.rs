@@ -5,6 +5,7 @@
 //! counterparts: `nf_conntrack_tuple_taken`, `find_appropriate_src`, `nf_nat_used_tuple_harder`,
 //! `nf_nat_oif_changed`.
 
+use stateward_wire::edit::End;
 use stateward_wire::protocol;
 
 use super::{Flow, Tracker};
@@ -12,7 +13,7 @@ use crate::entry::{Entry, Flags};
 use crate::status::{Direction, PerDir, Status};
 use crate::table::Unconfirmed;
 use crate::tcp::{self, TcpState, TcpTrack};
-use crate::tuple::Tuple;
+use crate::tuple::{Endpoint, Tuple};
 
 const DIRECTIONS: [Direction; 2] = [Direction::Original, Direction::Reply];
 
@@ -48,16 +49,18 @@ impl Tracker {
         }
     }
 
-    /// What the packets of a direction are once they are translated: the inverse of the answers to
-    /// them.
+    /// What an end of a direction's packets is once they are translated: the other end of the
+    /// answers to them.
     #[inline]
-    pub fn target(&self, flow: &Flow, direction: Direction) -> Option<Tuple> {
-        match flow {
-            Flow::Confirmed(id) if self.table.slot_of(*id).is_some() => {
-                self.table.tuple(id.slot, !direction)?.inverse()
-            }
-            _ => self.tuples(flow)?[!direction].inverse(),
+    pub fn translated(&self, flow: &Flow, direction: Direction, end: End) -> Option<Endpoint> {
+        if let Flow::Confirmed(id) = flow
+            && let Some(entry) = self.table.live(*id)
+            && let key = entry.key(!direction)
+            && key.version == 4
+        {
+            return Some(key.endpoint(!end));
         }
+        Some(self.tuples(flow)?[!direction].endpoint(!end))
     }
 
     /// Both tuples of a packet's connection, also of the one that the packet has just ended.

@@ -2,14 +2,50 @@
 //!
 //! ICMP has one id for both ends; GRE has keys; other protocols have nothing.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 
 use stateward_wire::edit::End;
 use stateward_wire::protocol;
 
 use super::{Key, L4Key, Tuple, Zone};
 
+/// One end of a tuple, as NAT writes it into packets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Endpoint {
+    /// The address.
+    pub address: IpAddr,
+    /// The port, ICMP id or GRE key; 0 where the protocol has none.
+    pub port: u16,
+}
+
+impl Key {
+    /// What stands for a port at an end.
+    #[inline]
+    fn port_at(&self, end: End) -> u16 {
+        match (self.protocol, end) {
+            (protocol::ICMP | protocol::ICMPV6, _) | (_, End::Source) => self.source_port,
+            (_, End::Destination) => self.destination_port,
+        }
+    }
+
+    /// An end of an IPv4 tuple.
+    #[inline]
+    pub(crate) fn endpoint(&self, end: End) -> Endpoint {
+        let address = match end {
+            End::Source => self.source,
+            End::Destination => self.destination,
+        };
+        Endpoint { address: Ipv4Addr::from_bits(address).into(), port: self.port_at(end) }
+    }
+}
+
 impl Tuple {
+    /// An end, with all that NAT writes of it.
+    #[inline]
+    pub fn endpoint(&self, end: End) -> Endpoint {
+        Endpoint { address: self.address_at(end), port: self.key.port_at(end) }
+    }
+
     /// The address at an end.
     pub fn address_at(&self, end: End) -> IpAddr {
         match end {

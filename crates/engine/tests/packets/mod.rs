@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "the tests and the benchmarks each use their part")]
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use stateward_conntrack::{CtState, EventMode, Instant};
 use stateward_engine::route::{InterfaceId, Network};
@@ -17,6 +17,8 @@ pub enum Kind {
     TcpV6,
     Udp,
     UdpV6,
+    /// TCP of clients behind [`OWN`]: answers come to that address.
+    TcpBehind,
 }
 
 impl Kind {
@@ -27,7 +29,7 @@ impl Kind {
     }
 
     fn is_tcp(self) -> bool {
-        matches!(self, Kind::Tcp | Kind::TcpV6)
+        matches!(self, Kind::Tcp | Kind::TcpV6 | Kind::TcpBehind)
     }
 
     /// Client and server of a connection.
@@ -37,6 +39,12 @@ impl Kind {
             true => ([0xfd00, 1, 0, 0, 0, 0, 0, 1].into(), [0xfd00, 2, 0, 0, 0, 0, 0, 2].into()),
         };
         [(client, 1_024 + number), (server, 80)]
+    }
+
+    /// Client and server as the server sees them.
+    fn seen(self, number: u16) -> [(IpAddr, u16); 2] {
+        let [(client, port), server] = self.ends(number);
+        [(if self == Kind::TcpBehind { OWN.into() } else { client }, port), server]
     }
 
     /// The packet that begins a connection.
@@ -51,11 +59,12 @@ impl Kind {
     /// What follows the first packet until the connection stays as it is.
     fn opening(self, number: u16) -> Vec<Vec<u8>> {
         let [client, server] = self.ends(number);
+        let [seen, _] = self.seen(number);
         match self.is_tcp() {
             true => {
                 let answer = TcpFlags::SYN | TcpFlags::ACK;
                 vec![
-                    segment(server, client, answer, [SERVER, CLIENT + 1], &[]),
+                    segment(server, seen, answer, [SERVER, CLIENT + 1], &[]),
                     segment(client, server, TcpFlags::ACK, [CLIENT + 1, SERVER + 1], DATA),
                     self.reply(number),
                     self.original(number),
@@ -79,7 +88,7 @@ impl Kind {
 
     /// The same from the other side.
     pub fn reply(self, number: u16) -> Vec<u8> {
-        let [client, server] = self.ends(number);
+        let [client, server] = self.seen(number);
         match self.is_tcp() {
             true => {
                 let numbers = [SERVER + 1, CLIENT + 1 + DATA.len() as u32];
@@ -103,6 +112,8 @@ impl Kind {
     }
 }
 
+/// The address that some clients have behind them.
+pub const OWN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const CLIENT: u32 = 1_000;
 const SERVER: u32 = 5_000;
 const DATA: &[u8] = &[0; 20];
@@ -111,21 +122,10 @@ fn segment(
     source: (IpAddr, u16),
     destination: (IpAddr, u16),
     flags: TcpFlags,
-    [sequence, acknowledgment]: [u32; 2],
+    numbers: [u32; 2],
     payload: &[u8],
 ) -> Vec<u8> {
-    const TIMESTAMPS: &[u8] = &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1];
-    let (window, options) = (64_240, TIMESTAMPS);
-    compose::tcp(&Tcp {
-        source,
-        destination,
-        sequence,
-        acknowledgment,
-        flags,
-        window,
-        options,
-        payload,
-    })
+    compose::tcp(&Tcp { payload, ..Tcp::stamped(source, destination, flags, numbers) })
 }
 
 /// An engine without routing, for `max` connections.

@@ -17,7 +17,7 @@ use stateward_wire::{
     Embedded, Family, Ipv4Header, Ipv6Header, Layout, Packet, U16, Upper, protocol,
 };
 
-use super::{Piece, Refusal, target};
+use super::{Piece, Refusal};
 use crate::Manip;
 
 /// What an error is about.
@@ -62,12 +62,12 @@ pub fn icmp_error(
         return Ok(());
     }
     let before = Sum::of(packet.l4());
-    translate_quotation(bytes, layout, inside, other(manip.end()), related)?;
+    translate_quotation(bytes, layout, inside, !manip.end(), related)?;
     if field == Field::Finished {
         sum_up(bytes, layout, upper, before);
     }
-    let target = target(related.tuples, related.direction).ok_or(Refusal::Network)?;
-    super::rewrite(bytes, layout, field, manip.end(), &target)
+    let to = related.tuples[!related.direction].endpoint(!manip.end());
+    super::rewrite(bytes, layout, field, manip.end(), to)
 }
 
 fn is_redirect(packet: &Packet<'_>, upper: Upper) -> bool {
@@ -85,13 +85,6 @@ fn may_be_translated(status: Status) -> bool {
         || status.has(Status::DST_NAT)
 }
 
-const fn other(end: End) -> End {
-    match end {
-        End::Source => End::Destination,
-        End::Destination => End::Source,
-    }
-}
-
 fn translate_quotation(
     bytes: &mut [u8],
     layout: Layout,
@@ -106,7 +99,8 @@ fn translate_quotation(
         .map(|quoted| Upper { protocol: quoted.protocol(), offset: quoted.l4_offset() });
     let length = layout.length() - inside;
     let (family, field) = (layout.family(), Field::Finished);
-    Piece { bytes, length, upper, family, field }.rewrite(end, &related.tuples[!related.direction])
+    let to = related.tuples[!related.direction].endpoint(end);
+    Piece { bytes, length, upper, family, field }.rewrite(end, to)
 }
 
 /// Computes the checksum anew; of a message that was cut by a capture, whose sum was `before`,

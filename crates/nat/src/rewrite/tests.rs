@@ -3,8 +3,8 @@
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
-use stateward_conntrack::{L4Key, Status, Zone};
-use stateward_wire::checksum::{Verification, pseudo_header, verify_transport};
+use stateward_conntrack::{Direction, L4Key, PerDir, Status, Tuple, Zone};
+use stateward_wire::checksum::{self, Verification, pseudo_header, verify_transport};
 use stateward_wire::compose::{self, Icmp, Tcp};
 use stateward_wire::{Embedded, Packet, TcpFlags, protocol};
 
@@ -94,7 +94,7 @@ fn verdict(bytes: &[u8]) -> Verification {
 
 fn apply(bytes: &mut [u8], end: End, target: &Tuple) -> Result<(), Refusal> {
     let layout = Packet::parse(bytes).unwrap().layout();
-    rewrite(bytes, layout, Field::Finished, end, target)
+    rewrite(bytes, layout, Field::Finished, end, target.endpoint(end))
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn ports_of_eight_quoted_bytes_change_without_a_checksum() {
     let target = moved(&tuple(&original), (address(false, 7), 7), (address(false, 8), 8));
     let (upper, family) = (Some(Upper { protocol: protocol::TCP, offset: 20 }), Family::V4);
     let mut piece = Piece { bytes: &mut bytes, length: 28, upper, family, field: Field::Finished };
-    piece.rewrite(End::Source, &target).unwrap();
+    piece.rewrite(End::Source, target.endpoint(End::Source)).unwrap();
     assert_eq!(bytes[20..24], [0, 7, 0x01, 0xbb]);
 }
 
@@ -163,7 +163,8 @@ fn a_cut_packet_is_rewritten_as_far_as_it_goes() {
         let mut bytes = original[..cut].to_vec();
         let layout = Packet::parse_cut(&bytes).unwrap().layout();
         let target = moved(&tuple(&original), (address(false, 7), 7), (address(false, 8), 8));
-        rewrite(&mut bytes, layout, Field::Finished, End::Source, &target).unwrap();
+        rewrite(&mut bytes, layout, Field::Finished, End::Source, target.endpoint(End::Source))
+            .unwrap();
         assert_eq!(bytes[20..24], [0, 7, 0x01, 0xbb]);
         assert_eq!(bytes[24..], original[24..cut]);
     }
@@ -197,7 +198,7 @@ fn an_unfinished_field_follows_the_addresses_only() {
             bytes[at..at + 2].copy_from_slice(&sum.to_be_bytes());
             let target = moved(&tuple(&bytes), (address(v6, 77), 7), (address(v6, 88), 8));
             for end in [End::Source, End::Destination] {
-                rewrite(&mut bytes, layout, Field::Unfinished, end, &target).unwrap();
+                rewrite(&mut bytes, layout, Field::Unfinished, end, target.endpoint(end)).unwrap();
                 assert_eq!(verdict(&bytes), Verification::Unfinished);
             }
             assert_eq!(tuple(&bytes), target);
@@ -211,7 +212,8 @@ fn a_crc_that_a_card_computes_is_left_to_it() {
     bytes[28..32].fill(0);
     let layout = Packet::parse(&bytes).unwrap().layout();
     let target = moved(&tuple(&bytes), (address(false, 77), 7), (address(false, 88), 8));
-    rewrite(&mut bytes, layout, Field::Unfinished, End::Source, &target).unwrap();
+    rewrite(&mut bytes, layout, Field::Unfinished, End::Source, target.endpoint(End::Source))
+        .unwrap();
     assert_eq!(verdict(&bytes), Verification::Unfinished);
 }
 
@@ -258,6 +260,37 @@ fn errors_and_other_messages_have_no_identifier() {
         assert_eq!(verdict(&bytes), Verification::Good);
         let packet = Packet::parse(&bytes).unwrap();
         assert_eq!((packet.source(), &packet.l4()[4..8]), (address(v6, 7), &[1, 2, 3, 4][..]));
+    }
+}
+
+proptest! {
+    /// What a capture or a wrong length has left of it included.
+    #[test]
+    fn the_short_way_of_tcp_is_the_long_one(
+        from in any::<(u8, u16)>(),
+        (port, to_port) in any::<(u16, u16)>(),
+        (there, stated) in (20..44_usize, 20..44_u16),
+        damage in any::<u8>(),
+        end in prop_oneof![Just(End::Source), Just(End::Destination)],
+    ) {
+        let mut bytes = tcp((address(false, from.0), from.1), (address(false, 2), port));
+        bytes[36] ^= damage;
+        let header = Ipv4Header::view_mut(&mut bytes).unwrap();
+        let sum = checksum::update_u16(header.checksum.get(), header.total_length.get(), stated);
+        header.total_length.set(stated);
+        header.checksum.set(sum);
+        bytes.truncate(there);
+        let layout = Packet::parse_cut(&bytes).unwrap().layout();
+        let to = Endpoint { address: address(false, 77), port: to_port };
+        let mut other = bytes.clone();
+        let done = plain(&mut bytes, layout, Field::Finished, end, to);
+        prop_assert_eq!(done.is_some(), there.min(stated.into()) >= 40);
+        if done.is_some() {
+            let (upper, family, field) = (layout.upper(), Family::V4, Field::Finished);
+            let mut piece = Piece { bytes: &mut other, length: stated.into(), upper, family, field };
+            prop_assert_eq!(piece.rewrite(end, to), Ok(()));
+        }
+        prop_assert_eq!(bytes, other);
     }
 }
 

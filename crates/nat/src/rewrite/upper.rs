@@ -1,6 +1,5 @@
 //! What each protocol has in its header that tells flows apart, and which checksum covers it.
 
-use stateward_conntrack::L4Key;
 use stateward_wire::checksum::{self, Delta};
 use stateward_wire::edit::{End, Field};
 use stateward_wire::gre::{GreHeader, PptpHeader};
@@ -21,22 +20,10 @@ const ICMP_CHECKSUM: usize = 2;
 /// What becomes of an end.
 #[derive(Clone, Copy)]
 pub(super) struct Change {
-    /// The keys of the target.
-    pub(super) l4: L4Key,
+    /// Its new port, id or key.
+    pub(super) port: u16,
     /// By how much its address moves a checksum.
     pub(super) address: Delta,
-}
-
-impl Change {
-    /// The port of an end.
-    #[inline]
-    fn port(&self, end: End) -> Option<u16> {
-        match (self.l4, end) {
-            (L4Key::Ports { source, .. }, End::Source) => Some(source),
-            (L4Key::Ports { destination, .. }, End::Destination) => Some(destination),
-            _ => None,
-        }
-    }
 }
 
 /// A value that a checksum covers, replaced.
@@ -108,7 +95,7 @@ impl Piece<'_> {
         if let Some(header) = self.icmp(upper)
             && icmp::v4::has_identifier(header.kind)
         {
-            let id = self.set_identifier(upper, change.l4);
+            let id = self.set_identifier(upper, change.port);
             self.adjust(upper.offset + ICMP_CHECKSUM, Delta::NONE, id);
         }
         Ok(())
@@ -118,7 +105,7 @@ impl Piece<'_> {
         self.require(upper, size_of::<IcmpHeader>())?;
         let id = match self.icmp(upper) {
             Some(header) if icmp::v6::has_identifier(header.kind) => {
-                self.set_identifier(upper, change.l4)
+                self.set_identifier(upper, change.port)
             }
             _ => None,
         };
@@ -135,9 +122,8 @@ impl Piece<'_> {
         match (end, version) {
             (End::Source, _) | (End::Destination, 0) => Ok(()),
             (End::Destination, 1) => {
-                let call = PptpHeader::view_mut(l4).map(|header| &mut header.call_id);
-                if let (Some(call), L4Key::Gre { destination, .. }) = (call, change.l4) {
-                    call.set(destination);
+                if let Some(header) = PptpHeader::view_mut(l4) {
+                    header.call_id.set(change.port);
                 }
                 Ok(())
             }
@@ -185,13 +171,11 @@ impl Piece<'_> {
             End::Source => 0,
             End::Destination => 2,
         };
-        let port = change.port(end);
-        Ok(port.and_then(|port| self.replace(upper.offset + within, port)))
+        Ok(self.replace(upper.offset + within, change.port))
     }
 
-    fn set_identifier(&mut self, upper: Upper, l4: L4Key) -> Option<Replaced> {
+    fn set_identifier(&mut self, upper: Upper, id: u16) -> Option<Replaced> {
         const IDENTIFIER: usize = 4;
-        let L4Key::Icmp { id, .. } = l4 else { return None };
         self.replace(upper.offset + IDENTIFIER, id)
     }
 
