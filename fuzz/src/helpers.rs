@@ -105,8 +105,8 @@ impl Surroundings for Around {
         self.edits.push(place);
     }
 
-    fn random_below(&mut self, bound: u32) -> u32 {
-        bound / 3
+    fn port_above(&mut self, lowest: u16) -> u16 {
+        lowest + (u16::MAX - lowest) / 3
     }
 
     fn refresh(&mut self, _: u32) {}

@@ -292,8 +292,8 @@ impl Surroundings for Asking<'_> {
         self.found.edits.push((place, with));
     }
 
-    fn random_below(&mut self, bound: u32) -> u32 {
-        self.chance.below(bound)
+    fn port_above(&mut self, lowest: u16) -> u16 {
+        self.chance.port_above(lowest)
     }
 
     fn refresh(&mut self, seconds: u32) {

@@ -39,12 +39,12 @@ const RANDOM: &str = "*nat\n-A POSTROUTING -j SNAT --to-source 203.0.113.1 --ran
 #[test]
 fn a_wish_is_for_one_packet() {
     let mut engine = ruled(RANDOM);
-    engine.set_nat_wish(Wish { source: Some(7777), destination: None });
+    engine.set_nat_wish(Wish { source: Some(7777), ..Wish::NONE });
     let mut first = Kind::Udp.first(0);
     send(&mut engine, &mut first, START);
     assert_eq!(source(&first), "203.0.113.1:7777");
     // The same for a packet that begins nothing, and the wish is gone.
-    engine.set_nat_wish(Wish { source: Some(8888), destination: None });
+    engine.set_nat_wish(Wish { source: Some(8888), ..Wish::NONE });
     send(&mut engine, &mut Kind::Udp.first(0), START);
     let mut next = Kind::Udp.first(1);
     send(&mut engine, &mut next, START);

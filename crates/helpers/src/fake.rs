@@ -47,8 +47,8 @@ impl Surroundings for Fake {
         self.edits.push((place, with));
     }
 
-    fn random_below(&mut self, bound: u32) -> u32 {
-        bound / 2
+    fn port_above(&mut self, lowest: u16) -> u16 {
+        lowest + (u16::MAX - lowest) / 2
     }
 
     fn refresh(&mut self, _: u32) {}

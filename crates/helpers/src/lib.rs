@@ -140,8 +140,8 @@ pub trait Surroundings {
     /// Places are those of the payload as it came; no two overlap.
     fn replace(&mut self, place: Range<usize>, with: String);
 
-    /// A number below `bound`, by chance; 0 if that is 0.
-    fn random_below(&mut self, bound: u32) -> u32;
+    /// A port from `lowest` on, by chance; never the last one that there is, but for that itself.
+    fn port_above(&mut self, lowest: u16) -> u16;
 
     /// Gives the connection so many seconds from now.
     fn refresh(&mut self, seconds: u32);

@@ -13,7 +13,7 @@ use stateward_conntrack::{Direction, L4Key, Status, Tuple};
 use crate::{Doubt, Message, Surroundings};
 
 /// So many ports are tried.
-const ATTEMPTS: u32 = 128;
+const ATTEMPTS: u16 = 128;
 
 /// Whether the connection is translated.
 pub(crate) fn is_translated(message: &Message<'_>) -> bool {
@@ -39,8 +39,7 @@ pub(crate) fn announce(
     let L4Key::Ports { destination: lowest, .. } = announced.tuple.l4() else {
         return Err(Doubt::NoPort);
     };
-    let range = u32::from(u16::MAX - lowest);
-    let mut left = range.min(ATTEMPTS);
+    let mut left = (u16::MAX - lowest).min(ATTEMPTS);
     let mut port = lowest;
     loop {
         announced.tuple = toward(&announced.tuple, port).ok_or(Doubt::NoPort)?;
@@ -50,7 +49,7 @@ pub(crate) fn announce(
             Err(ExpectError::Clash) if left > 0 => left -= 1,
             Err(_) => return Err(Doubt::NoPort),
         }
-        port = (u32::from(lowest) + around.random_below(range)) as u16;
+        port = around.port_above(lowest);
     }
 }
 

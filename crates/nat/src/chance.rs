@@ -4,18 +4,21 @@
 //! stands in the packet that left. It may wish for it. A wish is granted only where the kernel's
 //! choice is random, and only inside the set that the kernel chooses from; else it does nothing.
 
-/// The ports, ICMP ids or GRE keys that the next packet's connection should get.
+/// The ports, ICMP ids or GRE keys that the next packet's connection should get, and those that it
+/// announces.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Wish {
     /// In the source.
     pub source: Option<u16>,
     /// In the destination.
     pub destination: Option<u16>,
+    /// What helpers announce in place of ports that are not free, in this order.
+    pub announced: [Option<u16>; 4],
 }
 
 impl Wish {
     /// Nothing is wished for.
-    pub const NONE: Wish = Wish { source: None, destination: None };
+    pub const NONE: Wish = Wish { source: None, destination: None, announced: [None; 4] };
 }
 
 /// The generator. Equal seeds choose alike.
@@ -44,6 +47,15 @@ impl Chance {
     /// A number below `bound`, up to 65536; 0 if that is 0.
     pub fn below(&mut self, bound: u32) -> u32 {
         ((u64::from(self.next()) * u64::from(bound)) >> 16) as u32
+    }
+
+    /// A port from `lowest` on, the wished one if there is one; never the last that there is, but for
+    /// that itself.
+    pub fn port_above(&mut self, lowest: u16) -> u16 {
+        let wished = self.wish.announced.iter_mut().find_map(Option::take);
+        wished
+            .filter(|port| *port >= lowest)
+            .unwrap_or_else(|| lowest + self.below(u32::from(u16::MAX - lowest)) as u16)
     }
 
     /// The next number: SplitMix64's (Steele, Lea, Flood 2014), of which the upper bits are taken.

@@ -150,7 +150,7 @@ fn a_wish_is_granted_where_the_kernel_is_random_and_nowhere_else() {
     let own = addresses("192.0.2.1", "192.0.2.1");
     let random = Range { choice: Ports::Random, ..own };
     let mut pass = |from: &str, wish, range: &Range| {
-        gateway.chance.set_wish(Wish { source: Some(wish), destination: None });
+        gateway.chance.set_wish(Wish { source: Some(wish), ..Wish::NONE });
         let bound = gateway.pass(&udp(from, "198.51.100.1:53"), SOURCE, range);
         bound.end.rsplit(':').next().unwrap().parse::<u16>().unwrap()
     };
@@ -169,7 +169,7 @@ fn the_last_port_of_a_vain_search_may_be_any() {
     let mut gateway = Gateway::new();
     let few = Range { ports: Some([3000, 3002]), ..addresses("192.0.2.1", "192.0.2.1") };
     for (client, wish) in [(2, 3002), (3, 3000), (4, 3001), (5, 3001), (6, 3000), (7, 3002)] {
-        gateway.chance.set_wish(Wish { source: Some(wish), destination: None });
+        gateway.chance.set_wish(Wish { source: Some(wish), ..Wish::NONE });
         let from = format!("10.0.0.{client}:5000");
         let bound = gateway.pass(&udp(&from, "198.51.100.1:53"), SOURCE, &few);
         assert_eq!(bound.end, format!("192.0.2.1:{wish}"), "{client}");

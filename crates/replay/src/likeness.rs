@@ -85,7 +85,7 @@ fn is_query(protocol: u8, l4: &[u8]) -> bool {
 impl Ends {
     /// That a packet may leave with these ends.
     pub(crate) fn wish(&self) -> Wish {
-        Wish { source: self.source.1, destination: self.destination.1 }
+        Wish { source: self.source.1, destination: self.destination.1, ..Wish::NONE }
     }
 
     pub(crate) fn of(bytes: &[u8]) -> Option<Self> {

@@ -5,7 +5,9 @@
 //! packet is rewritten, right before it is sent, by what the packets of the other direction looked
 //! like where they arrived (as the running kernel let them leave, or delivered them): addresses,
 //! ports, ICMP identifiers, the port of the machine it enters by, and what an ICMP error quotes.
-//! Checksums stay as right or as wrong as they were.
+//! Payloads, too, may arrive otherwise than they were said: acknowledgements count what arrived, and
+//! who was told where somebody listens connects to there. Checksums stay as right or as wrong as
+//! they were.
 //!
 //! Nothing here knows what NAT does: an answer is believed to come from where the question went. A
 //! [`Manner`] says what is done otherwise now and then, so that the machine also meets packets that
@@ -17,7 +19,7 @@ mod ends;
 mod rewrite;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::dialogue::Port;
 
@@ -61,6 +63,10 @@ pub struct Views {
     arrived: BTreeMap<Ends, (Port, Ends)>,
     /// The same for packets of whose transport header nothing is there, with the ends it last had.
     pieces: BTreeMap<(u8, IpAddr, IpAddr), Ends>,
+    /// Up to which sequence number something arrived, and how many more bytes than were said.
+    grown: BTreeMap<Ends, (u32, u32)>,
+    /// Where others were told that somebody listens.
+    listeners: BTreeMap<(u8, SocketAddr), SocketAddr>,
 }
 
 impl Views {
@@ -73,20 +79,40 @@ impl Views {
         let Some(layout) = Layout::of(said) else { return as_it_stands };
         let adapted = match layout.quotes(said) {
             Some(quote) => self.error(from, said, &layout, quote),
-            None => self.answer(said, &layout, manner),
+            None => self.answer(from, said, &layout, manner),
         };
         adapted.filter(|(port, bytes)| is_sendable(*port, bytes)).unwrap_or(as_it_stands)
     }
 
     /// Learns what became of an adapted packet: where it arrived, and how it looked there.
     pub fn note(&mut self, said: &[u8], arrived: Option<(Port, &[u8])>) {
-        let (Some(said), Some((port, arrived))) = (ends(said), arrived) else { return };
-        let Some(arrived) = ends(arrived) else { return };
-        self.pieces.insert((said.protocol, said.source, said.destination), said);
-        self.arrived.insert(said, (port, arrived));
+        let Some((port, arrived)) = arrived else { return };
+        let (Some(of), Some(seen)) = (ends(said), ends(arrived)) else { return };
+        self.pieces.insert((of.protocol, of.source, of.destination), of);
+        self.arrived.insert(of, (port, seen));
+        let end = |bytes| Layout::of(bytes).and_then(|layout| layout.end(bytes));
+        let (Some(said), Some(arrived)) = (end(said), end(arrived)) else { return };
+        let (latest, grown) = self.grown.entry(of).or_insert((said, 0));
+        if said.wrapping_sub(*latest) as i32 >= 0 {
+            (*latest, *grown) = (said, arrived.wrapping_sub(said));
+        }
     }
 
-    fn answer(&self, said: &[u8], layout: &Layout, manner: Manner) -> Option<(Port, Vec<u8>)> {
+    /// Learns that the sender of a packet listens at a port of its own, and by which address others
+    /// were told so.
+    pub fn listens(&mut self, said: &[u8], (protocol, port): (u8, u16), told: SocketAddr) {
+        if let Some(sender) = ends(said) {
+            self.listeners.insert((protocol, SocketAddr::new(sender.source, port)), told);
+        }
+    }
+
+    fn answer(
+        &self,
+        from: Port,
+        said: &[u8],
+        layout: &Layout,
+        manner: Manner,
+    ) -> Option<(Port, Vec<u8>)> {
         let ends = match layout.ends(said) {
             Some(ends) => ends,
             None => {
@@ -94,8 +120,10 @@ impl Views {
                 self.pieces.get(&(layout.protocol, destination, source))?.inverse()
             }
         };
-        let (port, seen) = self.arrived.get(&ends.inverse())?;
-        let mut to = seen.inverse();
+        let (port, mut to) = match self.arrived.get(&ends.inverse()) {
+            Some((port, seen)) => (*port, seen.inverse()),
+            None => (from, self.told(&ends)?),
+        };
         match manner {
             Manner::Elsewhere => to = to.elsewhere(),
             Manner::Third => to.source = third(to.source),
@@ -103,7 +131,17 @@ impl Views {
         }
         let mut bytes = said.to_vec();
         rewrite::rewrite(&mut bytes, layout, &ends, &to);
-        Some((*port, bytes))
+        if let Some((_, grown)) = self.grown.get(&ends.inverse()) {
+            rewrite::acknowledge(&mut bytes, layout, *grown);
+        }
+        Some((port, bytes))
+    }
+
+    /// The ends of what goes to where somebody was told to.
+    fn told(&self, ends: &Ends) -> Option<Ends> {
+        let [source, port] = ends.keys;
+        let told = self.listeners.get(&(ends.protocol, SocketAddr::new(ends.destination, port)))?;
+        Some(Ends { destination: told.ip(), keys: [source, told.port()], ..*ends })
     }
 
     /// An error quotes what arrived and goes to whom it came from. Who tells it is the one it was
@@ -142,6 +180,19 @@ pub fn ends(bytes: &[u8]) -> Option<Ends> {
 /// Whether a packet is an ICMP error that quotes another.
 pub fn is_error(bytes: &[u8]) -> bool {
     Layout::of(bytes).is_some_and(|layout| layout.quotes(bytes).is_some())
+}
+
+/// Where in an ICMP error lie its checksum, what would be numbers and checksum of a TCP header, and
+/// the checksum of a quoted TCP segment. Nowhere in another packet.
+#[cfg(target_os = "linux")]
+pub(crate) fn broken_of_error(bytes: &[u8]) -> Vec<usize> {
+    let Some(layout) = Layout::of(bytes) else { return Vec::new() };
+    let Some(quote) = layout.quotes(bytes) else { return Vec::new() };
+    let at = layout.transport;
+    let inner = bytes.get(quote..).and_then(Layout::of);
+    let sum =
+        inner.map_or(0..0, |inner| quote + inner.transport + 16..quote + inner.transport + 18);
+    [at + 2..at + 12, at + 16..at + 18, sum].into_iter().flatten().collect()
 }
 
 /// A neighbour of a station to whom nobody has spoken.

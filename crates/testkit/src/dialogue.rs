@@ -10,6 +10,7 @@
 //! seeds give equal dialogues.
 
 mod fragment;
+mod helper;
 mod icmp;
 mod ip;
 mod other;
@@ -173,6 +174,8 @@ pub struct Plan {
     pub rules: Option<[String; 2]>,
     /// How many of 100 dialogues are held behind random NAT.
     pub natted: usize,
+    /// How many of 100 dialogues are mostly of connections that have helpers.
+    pub helped: usize,
 }
 
 impl Default for Plan {
@@ -186,6 +189,7 @@ impl Default for Plan {
             ruled: 40,
             rules: None,
             natted: 20,
+            helped: 10,
         }
     }
 }
@@ -201,6 +205,8 @@ const PAUSE: Duration = Duration::from_millis(1300);
 const UNREACHABLE_BURST: usize = 5;
 /// Flows that take turns at one time, at most.
 const FLOWS: usize = 5;
+/// Of 100 flows, where connections have helpers.
+const MOSTLY: usize = 85;
 
 impl Dialogue {
     /// The dialogue of a seed.
@@ -211,6 +217,7 @@ impl Dialogue {
             settings.draw_short_timeouts(&mut random);
         }
         let mut scene = Scene::new(plan, &settings, &mut random);
+        scene.helped = if is_helped(seed, plan) { MOSTLY } else { 0 };
         let count = 1 + random.below(FLOWS);
         let mut flows = Vec::new();
         let mut turns = 0;
@@ -293,6 +300,13 @@ fn rules(seed: u64, plan: &Plan) -> Option<[String; 2]> {
     if ruled && plan.rules.is_some() {
         return plan.rules.clone();
     }
+    if is_helped(seed, plan) {
+        let generate = match is_natted(seed, plan) {
+            true => ruleset::generate_helping_nat,
+            false => ruleset::generate_helping,
+        };
+        return Some(FAMILIES.map(|family| generate(&mut random, family)));
+    }
     if is_natted(seed, plan) {
         return Some(FAMILIES.map(|family| ruleset::generate_nat(&mut random, family)));
     }
@@ -307,12 +321,19 @@ fn is_natted(seed: u64, plan: &Plan) -> bool {
     Random::new(seed ^ APART).chance(plan.natted)
 }
 
+/// Whether most connections of a seed's dialogue have helpers.
+fn is_helped(seed: u64, plan: &Plan) -> bool {
+    const APART: u64 = 0x6865_6c70;
+    plan.rules.is_none() && Random::new(seed ^ APART).chance(plan.helped)
+}
+
 /// Whether a socket of the machine sends a packet as it stands.
 pub(crate) fn is_sent_by_socket(length: usize, destination: IpAddr) -> bool {
     length <= MTU && world::is_reachable(destination) && !destination.is_multicast()
 }
 
 /// What a flow says next.
+#[derive(Clone)]
 struct Said {
     from: Port,
     packet: Packet,
@@ -365,6 +386,8 @@ struct Scene<'a> {
     dressed: usize,
     /// Before how many of 1000 packets a sysctl changes.
     changes: usize,
+    /// How many of 100 flows are of protocols that have helpers.
+    helped: usize,
 }
 
 impl<'a> Scene<'a> {
@@ -385,7 +408,19 @@ impl<'a> Scene<'a> {
         let changes = random.pick([0, 0, 0, 20]);
         let host = settings.host;
         let dressed = random.pick([0, 0, 50, 300]);
-        Self { plan, memory, steps, begun: 0, unrouted, host, spoilt, scattered, dressed, changes }
+        Self {
+            plan,
+            memory,
+            steps,
+            begun: 0,
+            unrouted,
+            host,
+            spoilt,
+            scattered,
+            dressed,
+            changes,
+            helped: 0,
+        }
     }
 
     /// The kernel tells a station only of its first few packets that they have no route.
@@ -420,6 +455,10 @@ impl<'a> Scene<'a> {
             [true, true] => random.chance(45),
             [_, v6] => v6,
         };
+        self.begun += 1;
+        if self.helped > 0 && random.chance(self.helped) {
+            return (self.begun, Box::new(helper::Conversation::open(random, v6)));
+        }
         let protocol = self.protocol(random);
         let flow: Box<dyn Flow> = match protocol {
             Protocol::Tcp => Box::new(tcp::Connection::open(random, v6)),
@@ -435,7 +474,6 @@ impl<'a> Scene<'a> {
             Protocol::Ah => Box::new(other::Unknown::open(random, v6, Some(51))),
             Protocol::Unknown => Box::new(other::Unknown::open(random, v6, None)),
         };
-        self.begun += 1;
         (self.begun, flow)
     }
 

@@ -125,6 +125,9 @@ impl Judge {
         if has(dialogue, "--ctevents") {
             both.iter_mut().for_each(Heard::forget_numbers);
         }
+        if has(dialogue, "--helper") && has(dialogue, "*nat\n") {
+            both.iter_mut().for_each(Heard::forget_broken_errors);
+        }
         // How often NAT has found a tuple taken depends on where it begins to look.
         if rules::draws_from_few(dialogue.settings.rules.iter().flatten()) {
             both.iter_mut().for_each(|heard| heard.statistics.retain(|name, _| *name != "found"));

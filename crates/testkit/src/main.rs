@@ -28,7 +28,7 @@ mod linux {
     const USAGE: &str = "\
 usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NAME…]]
                      [--family 4|6] [--length PACKETS] [--spoilt yes|no] [--ruled PERCENT]
-                     [--rules FILE] [--rules6 FILE] [--nat PERCENT]
+                     [--rules FILE] [--rules6 FILE] [--nat PERCENT] [--helpers PERCENT]
                      [--keep DIRECTORY]
        testkit hold [--tell] CASE…
        testkit large hosts|mixed|services COUNT SEED
@@ -81,6 +81,7 @@ usage: testkit judge [--minutes N | --packets N] [--seed S] [--protocol NAME[,NA
                 "--expiry" => options.plan.expiry = *value == "yes",
                 "--ruled" => options.plan.ruled = value.parse()?,
                 "--nat" => options.plan.natted = value.parse()?,
+                "--helpers" => options.plan.helped = value.parse()?,
                 "--rules" | "--rules6" => {
                     let text =
                         fs::read_to_string(value).map_err(|error| format!("{value}: {error}"))?;

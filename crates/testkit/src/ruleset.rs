@@ -9,6 +9,7 @@
 
 mod conditions;
 mod header;
+mod helpers;
 pub mod large;
 mod nat;
 mod targets;
@@ -109,6 +110,37 @@ pub fn generate_nat(random: &mut Random, family: Family) -> String {
     };
     let place = Place { family, table: "nat", hook: None, protocol: None, depth: 0 };
     lines.extend(nat::table(random, place));
+    text(lines)
+}
+
+/// A random ruleset that gives connections their helpers.
+pub fn generate_helping(random: &mut Random, family: Family) -> String {
+    helping(random, family, helpers::Translated::No)
+}
+
+/// A random ruleset that gives connections their helpers, and whose nat table translates.
+pub fn generate_helping_nat(random: &mut Random, family: Family) -> String {
+    helping(random, family, helpers::Translated::Yes)
+}
+
+/// In three of four the rest is empty, of the nat table in one of two.
+fn helping(random: &mut Random, family: Family, translated: helpers::Translated) -> String {
+    let mut lines = Vec::new();
+    for (table, hooks) in TABLES {
+        let place = Place { family, table, hook: None, protocol: None, depth: 0 };
+        let others = match table {
+            "nat" if translated == helpers::Translated::No => continue,
+            "nat" if random.chance(50) => nat::table(random, place),
+            "nat" => empty(table, hooks),
+            _ if random.chance(25) => tables_of(random, family, [(table, hooks)].into_iter()),
+            _ => empty(table, hooks),
+        };
+        let begin = others.iter().take_while(|line| line.starts_with(['*', ':'])).count();
+        let (head, rest) = others.split_at(begin);
+        lines.extend_from_slice(head);
+        lines.extend(helpers::first(random, place, translated));
+        lines.extend_from_slice(rest);
+    }
     text(lines)
 }
 

@@ -1,6 +1,6 @@
 //! The engine before the judge: every case on which it once differed from the running kernel, and
-//! random dialogues, without rules, under random ones and behind random NAT, for as long as STATEWARD_JUDGE_SECONDS says
-//! (20), from the seed STATEWARD_JUDGE_SEED (1).
+//! random dialogues, without rules, under random ones, behind random NAT and with helpers, for as long as
+//! STATEWARD_JUDGE_SECONDS says (20), from the seed STATEWARD_JUDGE_SEED (1).
 //!
 //! A run long enough also fails if there is anything that it never touched; how often what should
 //! be is a matter for a longer one (`testkit judge --minutes`).
@@ -91,7 +91,7 @@ fn random_dialogues_are_equal() {
     }
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
     let seed = number("STATEWARD_JUDGE_SEED", 1);
-    let plan = Plan { ruled: 0, natted: 0, ..Plan::default() };
+    let plan = Plan { ruled: 0, natted: 0, helped: 0, ..Plan::default() };
     let mut campaign = Campaign::new(plan, seed).expect("a namespace");
     campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
     let coverage = campaign.coverage();
@@ -110,7 +110,7 @@ fn rules_decide_as_the_kernel_decides() {
         return;
     }
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
-    let plan = Plan { ruled: 100, natted: 0, ..Plan::default() };
+    let plan = Plan { ruled: 100, natted: 0, helped: 0, ..Plan::default() };
     let seed = number("STATEWARD_JUDGE_SEED", 1);
     let mut campaign = Campaign::new(plan, seed).expect("a namespace");
     campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
@@ -122,13 +122,15 @@ fn rules_decide_as_the_kernel_decides() {
     assert!(failures.is_empty(), "{failures}{campaign}");
 }
 
+/// The time is divided: what helpers edit, they edit behind NAT.
 #[test]
 fn connections_are_translated_as_by_the_kernel() {
     if !kernel::is_there() {
         return;
     }
     let seconds = number("STATEWARD_JUDGE_SECONDS", 20);
-    let plan = Plan { natted: 100, ..Plan::default() };
+    let (seconds, helped) = (seconds - seconds / 3, seconds / 3);
+    let plan = Plan { natted: 100, helped: 0, ..Plan::default() };
     let seed = number("STATEWARD_JUDGE_SEED", 1);
     let mut campaign = Campaign::new(plan, seed).expect("a namespace");
     campaign.run(Until::Time(Duration::from_secs(seconds)), |_| {}).unwrap();
@@ -138,7 +140,17 @@ fn connections_are_translated_as_by_the_kernel() {
     if coverage.packets() >= LONG_RUN {
         failures.extend(coverage.untranslated().map(|gap| format!("untouched: {gap}\n")));
     }
+    failures += &helped_connections(Duration::from_secs(helped), seed);
     assert!(failures.is_empty(), "{failures}{campaign}");
+}
+
+/// Dialogues of connections that have helpers, half of them behind NAT.
+fn helped_connections(time: Duration, seed: u64) -> String {
+    let plan = Plan { natted: 50, helped: 100, ..Plan::default() };
+    let mut campaign = Campaign::new(plan, seed).expect("a namespace");
+    campaign.run(Until::Time(time), |_| {}).unwrap();
+    println!("{campaign}");
+    failures(&campaign)
 }
 
 /// What differed, which is also left in `cases`.

@@ -150,6 +150,17 @@ impl Layout {
         Some(Ends { protocol: self.protocol, source, destination, keys })
     }
 
+    /// The sequence number behind a whole TCP segment.
+    pub(super) fn end(&self, bytes: &[u8]) -> Option<u32> {
+        if self.protocol != TCP || self.is_piece {
+            return None;
+        }
+        let sequence = bytes.get(self.transport + 4..)?.first_chunk().copied()?;
+        let header = usize::from(bytes.get(self.transport + 12)? >> 4) * 4;
+        let payload = bytes.len().checked_sub(self.transport + header)?;
+        Some(u32::from_be_bytes(sequence).wrapping_add(payload as u32))
+    }
+
     /// Where the packet that an ICMP error quotes begins.
     pub(super) fn quotes(&self, bytes: &[u8]) -> Option<usize> {
         let kind = *bytes.get(self.transport)?;

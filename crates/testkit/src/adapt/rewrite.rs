@@ -49,6 +49,20 @@ pub(super) fn rewrite(bytes: &mut [u8], layout: &Layout, from: &Ends, to: &Ends)
     }
 }
 
+/// Lets a whole TCP segment acknowledge so many more bytes.
+pub(super) fn acknowledge(bytes: &mut [u8], layout: &Layout, grown: u32) {
+    const ACK: u8 = 0x10;
+    let at = layout.transport + 8;
+    let is_acknowledging = bytes.get(layout.transport + 13).is_some_and(|flags| flags & ACK != 0);
+    if layout.protocol != TCP || layout.is_piece || !is_acknowledging {
+        return;
+    }
+    let Some(old) = bytes.get(at..).and_then(|rest| rest.first_chunk().copied()) else { return };
+    let new = u32::from_be_bytes(old).wrapping_add(grown).to_be_bytes();
+    put(bytes, at, &new);
+    update(bytes, layout.transport + 16, &old, &new);
+}
+
 /// Changes what an ICMP error quotes, and the error's checksum by that.
 pub(super) fn rewrite_quoted(
     bytes: &mut [u8],

@@ -129,3 +129,32 @@ fn a_socket_gets_only_what_it_sends() {
     let cut = Packet { cut: Some(29), ..said }.bytes();
     assert_eq!(views.adapt(Port::Wan, &cut, Manner::Adapted), (Port::Wan, cut));
 }
+
+#[test]
+fn what_arrives_longer_is_acknowledged_as_it_arrived() {
+    let [client, server, outside, inside] = ends(false);
+    let said = Packet::tcp(client, server, TCP_ACK, 100, 0).payload(&[1; 10]);
+    let arrived = Packet::tcp(outside, inside, TCP_ACK, 100, 0).payload(&[1; 13]);
+    let mut views = views(&said, &arrived);
+    // Something older that had not grown yet.
+    let old = |from, to| Packet::tcp(from, to, TCP_ACK, 90, 0).payload(&[1; 10]);
+    views.note(&old(client, server).bytes(), Some((Port::Lan, &old(outside, inside).bytes())));
+    let answer = |from, to, ack| Packet::tcp(from, to, TCP_ACK, 7, ack).bytes();
+    let (_, bytes) = views.adapt(Port::Lan, &answer(server, client, 110), Manner::Adapted);
+    assert_eq!(bytes, answer(inside, outside, 113));
+}
+
+#[test]
+fn who_was_told_of_a_listener_connects_to_where_it_was_said_to_be() {
+    let [client, server, outside, _] = ends(false);
+    let command = Packet::tcp(client, server, TCP_ACK, 100, 0).bytes();
+    let told = SocketAddr::new(outside.ip(), 5000);
+    let mut views = Views::default();
+    views.listens(&command, (6, 1025), told);
+    let data = |to| Packet::tcp(server, to, TCP_SYN, 7, 0).bytes();
+    let own = SocketAddr::new(client.ip(), 1025);
+    let adapted = views.adapt(Port::Wan, &data(own), Manner::Adapted);
+    assert_eq!(adapted, (Port::Wan, data(told)));
+    let other = data(SocketAddr::new(client.ip(), 1026));
+    assert_eq!(views.adapt(Port::Wan, &other, Manner::Adapted), (Port::Wan, other));
+}

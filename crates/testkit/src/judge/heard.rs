@@ -8,6 +8,7 @@ use std::fmt;
 
 use stateward_wire::Packet;
 
+use crate::adapt;
 use crate::dialogue::Port;
 
 /// All that one side did.
@@ -32,6 +33,22 @@ impl Heard {
         for fate in &mut self.packets {
             let told = fate.events.iter_mut().chain(&mut fate.expired);
             told.for_each(|told| told.connection = 0);
+        }
+    }
+}
+
+impl Heard {
+    /// Blanks of ICMP errors that left what the kernel breaks where helpers edit: it moves their
+    /// bytes as if they were a TCP header, and quotes an edited segment before its card has summed
+    /// it up (PARITY.md).
+    pub(crate) fn forget_broken_errors(&mut self) {
+        for fate in &mut self.packets {
+            let left = fate.out.iter_mut().chain(&mut fate.given_up);
+            for left in left {
+                for at in adapt::broken_of_error(&left.bytes) {
+                    left.bytes.get_mut(at).into_iter().for_each(|byte| *byte = 0);
+                }
+            }
         }
     }
 }
@@ -121,9 +138,13 @@ impl Left {
     }
 }
 
-/// Blanks the identification of IPv6 fragments: who puts a packet together and cuts it again draws
-/// it.
-pub(crate) fn blank_fragment_ids(out: &mut [Left]) {
+/// Blanks the identification of the IPv6 fragments that a packet leaves in, if it was one: who puts
+/// a packet together and cuts it again draws it.
+pub(crate) fn blank_fragment_ids(sent: &[u8], out: &mut [Left]) {
+    let is_other = |left: &Left| !left.by_host && left.bytes.len() != sent.len();
+    if !is_piece(sent) && !out.iter().any(is_other) {
+        return;
+    }
     for left in out.iter_mut().filter(|left| !left.by_host) {
         let header = Packet::parse_trusted(&left.bytes).ok();
         let header = header.filter(|packet| packet.source().is_ipv6());
@@ -135,7 +156,7 @@ pub(crate) fn blank_fragment_ids(out: &mut [Left]) {
 }
 
 /// Whether a packet is one of several pieces.
-pub(crate) fn is_piece(bytes: &[u8]) -> bool {
+fn is_piece(bytes: &[u8]) -> bool {
     let fragment = Packet::parse(bytes).ok().and_then(|packet| packet.fragment());
     fragment.is_some_and(|fragment| fragment.more || fragment.offset != 0)
 }

@@ -15,8 +15,7 @@ use stateward_wire::Packet;
 
 use super::coverage::{Cell, Coverage, Known};
 use super::heard::{
-    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, timeless_lines,
-    without_order,
+    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, timeless_lines, without_order,
 };
 use super::rules;
 use super::theirs::Moment;
@@ -102,15 +101,15 @@ impl Side<'_> {
             engine.process(&mut Arrival { port, bytes: &mut bytes, now, link: None }, From::Wire);
         let tracker = engine.tracker();
         self.coverage.note(&step.bytes, cell, &mut self.known, (&outcome, tracker));
-        let is_told = tells_reason_of(tracker.sysctls().log_invalid, &step.bytes);
+        // Helpers always say why.
+        let is_told = matches!(outcome.why, Some(Why::Helper(_)))
+            || tells_reason_of(tracker.sysctls().log_invalid, &step.bytes);
         let (mut events, mut emitted) = (Vec::new(), Vec::new());
         engine.take_events(&mut events);
         engine.take_emitted(&mut emitted);
         bytes.truncate(outcome.length);
         let mut out = out(&outcome, bytes, &emitted);
-        if is_piece(&step.bytes) {
-            blank_fragment_ids(&mut out);
-        }
+        blank_fragment_ids(&step.bytes, &mut out);
         let fate = Fate {
             state: outcome.state.map(CtState::name),
             direction: outcome.connection.map(|connection| connection.direction.name()),
@@ -294,6 +293,8 @@ fn announced(event: &Event) -> Option<String> {
     let expectation = event.expectation()?;
     let Announcement { tuple, mask, class, flags, helper, nat, .. } = &expectation.announced;
     let source = (mask.address(tuple.family()), mask.port());
+    // All zeroes are not told.
+    let nat = nat.filter(|nat| !nat.address.is_unspecified() || nat.port != 0);
     let nat = nat.map(|nat| (nat.address, nat.port, nat.direction as u32));
     Some(format!(
         "{} {helper} {} mask {source:?} of {} class {} flags {} nat {nat:?}",

@@ -4,7 +4,7 @@
 //! class of a reason is our code for it; [`of_kernel`] names the codes that the words allow.
 
 /// Beginnings or parts of the kernel's words, and the codes that mean the same.
-const WORDS: [(&str, &[&str]); 36] = [
+const WORDS: [(&str, &[&str]); 38] = [
     ("invalid tcp flag combination", &["tcp_flags"]),
     ("truncated packet", &["bad_length"]),
     ("truncated/malformed packet", &["bad_length"]),
@@ -36,6 +36,8 @@ const WORDS: [(&str, &[&str]); 36] = [
     ("icmp packet inner", &["icmp_unrelated", "icmp_unquotable"]),
     ("partial matching", &["helper_partial"]),
     ("cannot add expectation", &["helper_refused"]),
+    ("all ports in use", &["helper_no_port"]),
+    ("cannot mangle packet", &["helper_cannot_edit"]),
     ("unconfirmed", &[]),
     ("failed to", &[]),
     ("sctp", &[]),

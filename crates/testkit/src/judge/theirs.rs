@@ -6,8 +6,7 @@ use stateward_nat::Wish;
 use stateward_wire::protocol::{ICMP, ICMPV6};
 
 use super::heard::{
-    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, is_piece, timeless_lines,
-    without_order,
+    End, Fate, Heard, Left, Numbers, Told, blank_fragment_ids, timeless_lines, without_order,
 };
 use super::ours::zone_words;
 use super::rules;
@@ -118,7 +117,10 @@ pub(super) fn moments(outcome: &Outcome, scenario: &Scenario) -> Vec<Moment> {
     let packets = packets(outcome, scenario).into_iter();
     let moment = |packet: Seen<'_>| Moment {
         now: (start + packet.seen.begun).as_nanos() as u64,
-        wish: wish(packet.seen, packet.bytes),
+        wish: Wish {
+            announced: announced_elsewhere(packet.seen),
+            ..wish(packet.seen, packet.bytes)
+        },
     };
     packets.map(moment).collect()
 }
@@ -135,7 +137,7 @@ fn wish(seen: &Observation, bytes: &[u8]) -> Wish {
             Key::Icmp { id, .. } => [id, bound_before(seen).unwrap_or(id)],
             Key::Keys { .. } | Key::None => return Wish::NONE,
         };
-        return Wish { source: Some(source), destination: Some(destination) };
+        return Wish { source: Some(source), destination: Some(destination), ..Wish::NONE };
     }
     let last = seen.walks.first().and_then(|walk| walk.sightings.last());
     let Some(ends) = last.and_then(|last| adapt::ends(&last.bytes)) else { return Wish::NONE };
@@ -143,7 +145,37 @@ fn wish(seen: &Observation, bytes: &[u8]) -> Wish {
         ICMP | ICMPV6 => [ends.keys[0], bound_before(seen).unwrap_or(ends.keys[0])],
         _ => ends.keys,
     };
-    Wish { source: Some(source), destination: Some(destination) }
+    Wish { source: Some(source), destination: Some(destination), ..Wish::NONE }
+}
+
+/// The ports that helpers took in place of those that were not free.
+fn announced_elsewhere(seen: &Observation) -> [Option<u16>; 4] {
+    let mut wished = [None; 4];
+    let begun = seen.events.iter().filter(|event| event.name() == "EXP_NEW");
+    let expected = begun.filter_map(Event::expectation);
+    let ports = expected.filter_map(|expectation| {
+        let told = port_toward(expectation.tuple.as_ref()?)?;
+        let own = port_from(expectation.nat?.tuple.as_ref()?)?;
+        (told != own).then_some(told)
+    });
+    wished.iter_mut().zip(ports).for_each(|(wish, port)| *wish = Some(port));
+    wished
+}
+
+/// The port that a tuple goes to.
+fn port_toward(tuple: &Tuple) -> Option<u16> {
+    match tuple.key {
+        Key::Ports { destination, .. } => Some(destination),
+        _ => None,
+    }
+}
+
+/// The port that a tuple comes from.
+fn port_from(tuple: &Tuple) -> Option<u16> {
+    match tuple.key {
+        Key::Ports { source, .. } => Some(source),
+        _ => None,
+    }
 }
 
 fn packets<'a>(outcome: &'a Outcome, scenario: &'a Scenario) -> Vec<Seen<'a>> {
@@ -224,9 +256,7 @@ fn fate(packet: &Seen<'_>, numbers: &mut Numbers) -> Fate {
     let left = |walk: usize| seen.out.iter().any(|out| out.walk == Some(walk));
     let answers = seen.walks.iter().enumerate().skip(usize::from(own.is_some()));
     let mut out = out(seen, own.is_some());
-    if is_piece(bytes) {
-        blank_fragment_ids(&mut out);
-    }
+    blank_fragment_ids(bytes, &mut out);
     Fate {
         state: own.and_then(Walk::state).map(state),
         direction: own.and_then(Walk::direction).map(direction),

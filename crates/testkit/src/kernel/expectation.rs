@@ -4,9 +4,10 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 
 use super::attribute::{Attribute, Attributes};
-use super::entry::{self, Present, Tuple};
+use super::entry::{self, Key, Present, Tuple};
 
 /// One expectation. A field is `None` when the message had no such attribute.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -64,6 +65,17 @@ impl fmt::Display for Expectation {
 }
 
 impl Expectation {
+    /// The protocol and the port of a listener behind NAT, and where others believe it to be.
+    pub(super) fn listener(&self) -> Option<(u8, u16, SocketAddr)> {
+        let told = self.tuple?;
+        let (Key::Ports { destination, .. }, Key::Ports { source: own, .. }) =
+            (told.key, self.nat?.tuple?.key)
+        else {
+            return None;
+        };
+        Some((told.protocol, own, SocketAddr::new(told.destination, destination)))
+    }
+
     pub(super) fn decode(family: u8, attributes: Attributes<'_>) -> Self {
         let mut expectation = Self { family, ..Self::default() };
         for attribute in attributes {

@@ -148,6 +148,12 @@ impl Session<'_> {
         if let Step::Answer { bytes, manner: Manner::Adapted, .. } = step {
             let arrived = observation.arrived().map(|(port, bytes)| (port.into(), bytes));
             self.views.note(bytes, arrived);
+            let begun = observation.events.iter().filter(|event| event.name() == "EXP_NEW");
+            for expectation in begun.filter_map(Event::expectation) {
+                if let Some((protocol, own, told)) = expectation.listener() {
+                    self.views.listens(bytes, (protocol, own), told);
+                }
+            }
         }
         self.busy = Instant::now();
         // What defragmentation holds outlives the scenario.
