@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
-use stateward_wire::{Network as Header, Packet};
+use stateward_wire::{Family, Network as Header, Packet};
 
 use crate::engine::Port;
 use crate::options;
@@ -94,9 +94,20 @@ pub struct Network {
     interfaces: Vec<Interface>,
     routing: Routing,
     own: BTreeSet<IpAddr>,
+    delivered: Vec<Delivered>,
     broadcast: BTreeSet<Ipv4Addr>,
     v4: PrefixMap<Ipv4Net, Way>,
     v6: PrefixMap<Ipv6Net, Way>,
+}
+
+/// A policy rule by which this host takes packets of other destinations: `ip rule add fwmark
+/// MARK/MASK lookup TABLE`, where that table has nothing but `local default dev lo`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delivered {
+    /// What the packet's mark is, as far as the mask goes.
+    pub mark: u32,
+    /// Which of its bits are asked.
+    pub mask: u32,
 }
 
 /// What a route does with packets.
@@ -173,6 +184,15 @@ impl Network {
             IpNet::V4(net) => self.v4.entry(net).or_insert(way),
             IpNet::V6(net) => self.v6.entry(net).or_insert(way),
         };
+    }
+
+    /// Delivers what comes in with such a mark and would be forwarded, or not routed at all.
+    pub fn deliver(&mut self, marked: Delivered) {
+        self.delivered.push(marked);
+    }
+
+    fn is_delivered(&self, mark: u32) -> bool {
+        self.delivered.iter().any(|one| mark & one.mask == one.mark)
     }
 
     /// The interfaces, in the order of their ids.
@@ -350,17 +370,25 @@ impl Network {
         }
     }
 
+    /// The family's first address of an interface; of IPv6 those of the link come last.
+    pub(crate) fn first_address(&self, id: InterfaceId, family: Family) -> Option<IpAddr> {
+        let own = self.interface(id)?.addresses.iter().map(IpNet::addr);
+        let own = own.filter(|address| Family::of(*address) == family);
+        own.min_by_key(|address| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
+    }
+
     /// Whether this host has addresses of its own.
     #[inline(always)]
     pub fn has_addresses(&self) -> bool {
         !self.own.is_empty()
     }
 
-    /// What becomes of a packet that came in from outside, where there is routing.
-    pub(crate) fn input(&self, packet: &Packet<'_>, ingress: InterfaceId) -> Decision {
+    /// What becomes of a packet that came in from outside with this mark, where there is routing.
+    pub(crate) fn input(&self, packet: &Packet<'_>, ingress: InterfaceId, mark: u32) -> Decision {
         match packet.network() {
             Header::V4(header) => {
-                match self.input_v4(header.source(), header.destination(), ingress) {
+                let ends = [header.source(), header.destination()];
+                match self.input_v4(ends, ingress, mark) {
                     martian @ Decision::Drop(
                         RoutingDrop::MartianSource
                         | RoutingDrop::MartianDestination
@@ -372,7 +400,7 @@ impl Network {
                     }
                 }
             }
-            Header::V6(header) => self.input_v6(header.destination(), ingress),
+            Header::V6(header) => self.input_v6(header.destination(), ingress, mark),
         }
     }
 
@@ -419,11 +447,12 @@ impl Network {
         Ok(())
     }
 
-    fn input_v4(&self, source: Ipv4Addr, destination: Ipv4Addr, ingress: InterfaceId) -> Decision {
+    fn input_v4(&self, ends: [Ipv4Addr; 2], ingress: InterfaceId, mark: u32) -> Decision {
+        let [source, destination] = ends;
         if source.is_multicast() || source.is_broadcast() {
             return Decision::Drop(RoutingDrop::MartianSource);
         }
-        let decision = self.destination_v4(source, destination);
+        let decision = self.destination_v4(source, destination, mark);
         let unspecified = source.is_unspecified();
         match decision {
             Decision::Input | Decision::Forward(_) if !unspecified => {
@@ -434,7 +463,7 @@ impl Network {
         }
     }
 
-    fn destination_v4(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Decision {
+    fn destination_v4(&self, source: Ipv4Addr, destination: Ipv4Addr, mark: u32) -> Decision {
         if destination.is_multicast() {
             if source.is_loopback() {
                 return Decision::Drop(RoutingDrop::MartianSource);
@@ -455,20 +484,21 @@ impl Network {
         if destination.is_unspecified() || destination.is_loopback() {
             return Decision::Drop(RoutingDrop::MartianDestination);
         }
-        if self.is_own(destination.into()) || self.broadcast.contains(&destination) {
+        let own = self.is_own(destination.into()) || self.broadcast.contains(&destination);
+        if own || self.is_delivered(mark) {
             return Decision::Input;
         }
         self.forward(destination.into(), self.route(destination.into()))
     }
 
-    fn input_v6(&self, destination: Ipv6Addr, ingress: InterfaceId) -> Decision {
+    fn input_v6(&self, destination: Ipv6Addr, ingress: InterfaceId, mark: u32) -> Decision {
         if destination.is_multicast() {
             return match self.has_joined(destination, ingress) {
                 true => Decision::Input,
                 false => Decision::Drop(RoutingDrop::Multicast),
             };
         }
-        if self.is_own(destination.into()) {
+        if self.is_own(destination.into()) || self.is_delivered(mark) {
             return Decision::Input;
         }
         // IPv6 looks for a route, and says that there is none, before it knows that it does not

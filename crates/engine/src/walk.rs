@@ -12,6 +12,7 @@ use stateward_conntrack::{
     Tracked, Zone,
 };
 use stateward_helpers::Doubt;
+use stateward_rules::known::Assigned;
 use stateward_rules::matches::pkttype::To;
 use stateward_rules::{Hook, TableName, TableSet, Tracking, ZoneOf};
 use stateward_wire::edit::Edit;
@@ -115,6 +116,8 @@ pub(crate) struct Walker<'a> {
     pub(crate) starved: Option<NatDrop>,
     /// This host answers a packet by it.
     pub(crate) answers: bool,
+    /// The socket that a rule has handed it to.
+    pub(crate) assigned: Option<Assigned>,
     /// Where and why it ended, once it has [`Ended`].
     pub(crate) end: Option<End>,
 }
@@ -141,6 +144,7 @@ impl Walker<'_> {
             doubt: None,
             starved: None,
             answers: false,
+            assigned: None,
             end: None,
         }
     }
@@ -324,6 +328,8 @@ impl Engine {
     ) -> Result<Verdict, Ended> {
         self.run(Hook::Prerouting, walker, frame)?;
         let way = match self.network.routing() {
+            // Whether the routes lead to the socket nobody knows: it was meant to have it.
+            Routing::Off if walker.assigned.is_some() => Way::Input,
             Routing::Off if !self.network.has_addresses() => Way::Forward(None),
             Routing::Off if self.network.is_own(frame.packet()?.destination()) => Way::Input,
             Routing::Off => Way::Forward(None),
@@ -358,11 +364,14 @@ impl Engine {
         ingress: InterfaceId,
     ) -> Result<Way, Ended> {
         let packet = frame.packet()?;
-        match self.network.input(&packet, ingress) {
+        match self.network.input(&packet, ingress, walker.mark) {
             Decision::Input => Ok(Way::Input),
             Decision::Forward(_) if walker.link.is_some_and(|link| link.to != To::Us) => {
                 let reason = RoutingDrop::NotAddressed;
                 Err(walker.drop(At::Routing, Why::Routing(reason)))
+            }
+            Decision::Forward(_) if walker.assigned.is_some() => {
+                Err(walker.drop(At::Routing, Why::Routing(RoutingDrop::Assigned)))
             }
             Decision::Forward(egress) => {
                 let largest = walker.largest_piece;

@@ -24,6 +24,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use stateward_engine::route::Delivered;
 use stateward_rules::known::Known;
 
 pub use self::error::ConfigError;
@@ -47,6 +48,8 @@ pub struct Config {
     pub kernel: Option<KernelVersion>,
     /// Whether packets for others are forwarded.
     pub forward: Option<bool>,
+    /// What is delivered to the machine whatever its destination.
+    pub delivered: Vec<Delivered>,
     /// Sysctls, in the order of the file.
     pub sysctls: Vec<Sysctl>,
     /// Interfaces, in the order of the file; no two have the same name.

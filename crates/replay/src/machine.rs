@@ -86,6 +86,7 @@ impl Machine {
 
     fn configure(&mut self, config: &Config) -> Result<(), ConfigError> {
         self.known = config.known.clone();
+        config.delivered.iter().for_each(|marked| self.network.deliver(*marked));
         for sysctl in &config.sysctls {
             self.set(&sysctl.name, &sysctl.value).map_err(|error| {
                 let message = format!("`{}`: {error}", sysctl.name);

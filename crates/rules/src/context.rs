@@ -16,6 +16,7 @@ use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
 use stateward_wire::{Family, Ipv6Header, Network as Header, Packet, protocol};
 
 use crate::evaluate::ChainVerdict;
+use crate::known::Assigned;
 use crate::matches::pkttype::To;
 use crate::ruleset::TableName;
 use crate::shared::Shared;
@@ -164,6 +165,19 @@ pub trait Context {
     /// The groups of the interfaces it came in by and leaves by.
     fn groups(&self) -> [u32; 2] {
         [0; 2]
+    }
+
+    /// The address that this host speaks from on the interface it came in by: the family's first.
+    fn address_of_input(&self) -> Option<IpAddr> {
+        None
+    }
+
+    /// Hands it to a socket, whatever its destination.
+    fn assign(&mut self, _: Assigned) {}
+
+    /// The socket that it has been handed to.
+    fn assigned(&self) -> Option<Assigned> {
+        None
     }
 
     /// A rule or a chain's end that the packet met, as the kernel's TRACE tells it.

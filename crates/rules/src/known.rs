@@ -1,7 +1,7 @@
 //! What neither a packet nor a capture tells, and somebody may know all the same.
 //!
 //! Who sends what this host sends (`-m owner`, `cgroup`), which sockets wait for packets
-//! (`socket`), by which port of a bridge they came (`physdev`), what IPsec does with them
+//! (`socket`, TPROXY), by which port of a bridge they came (`physdev`), what IPsec does with them
 //! (`policy`). What is given here holds for every packet, and a list is the whole list: what it
 //! does not have there is not. Where nothing is given, a match answers by what it assumes. Either
 //! way the packet's notes say so, in the words that stand here beside each value.
@@ -72,6 +72,15 @@ pub struct Socket {
     pub mark: u32,
 }
 
+/// Whom TPROXY has handed a packet to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Assigned {
+    /// A socket of those that are given: its place among them.
+    Listed(usize),
+    /// One of which nothing is known, and that it is there is assumed.
+    Assumed,
+}
+
 /// What IPsec does with packets of two networks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transform {
@@ -131,12 +140,38 @@ impl Known {
     pub(crate) fn socket(&self, packet: &Packet<'_>) -> Option<Told<&Socket>> {
         let sockets = self.sockets.as_ref()?;
         let ends = Ends::of(packet).or_else(|| Ends::quoted(packet));
-        let found = ends.and_then(|ends| {
-            let fitting = sockets.iter().filter(|socket| socket.takes(&ends));
-            // A connection before who listens, an address before all addresses.
-            fitting.max_by_key(|one| (one.remote.is_some(), !one.local.0.is_unspecified()))
-        });
+        let found = ends.and_then(|ends| Some(best(sockets, |one| one.takes(&ends))?.1));
         Some(Told::new(found, |socket| socket.words(), "no socket"))
+    }
+
+    /// The socket to which TPROXY has handed the packet.
+    pub(crate) fn handed(&self, assigned: Assigned) -> Option<Told<&Socket>> {
+        let Assigned::Listed(place) = assigned else { return None };
+        let socket = self.sockets.as_ref()?.get(place);
+        Some(Told::new(socket, |socket| socket.words(), "no socket"))
+    }
+
+    /// The socket to which TPROXY hands a packet: the one that is connected to its ends, or else one
+    /// that listens at `at`; `None` if nobody knows.
+    pub(crate) fn proxy(&self, packet: &Packet<'_>, at: (IpAddr, u16)) -> Option<Told<Assigned>> {
+        let sockets = self.sockets.as_ref()?;
+        let found = Ends::of(packet).and_then(|ends| {
+            let connected = |one: &Socket| one.remote.is_some() && !one.is_everywhere();
+            let established = best(sockets, |one| one.takes(&ends));
+            let at = Ends { local: at, ..ends };
+            // UDP finds one socket, which may be connected and is no listener then.
+            let waits = |one: &Socket| one.protocol == protocol::UDP || one.remote.is_none();
+            let listening = || best(sockets, |one| waits(one) && one.takes(&at));
+            let listening = || listening().filter(|(_, one)| one.remote.is_none());
+            established.filter(|(_, one)| connected(one)).or_else(listening)
+        });
+        let words = found.map_or("no socket".to_owned(), |(_, socket)| match socket.transparent {
+            true => socket.words(),
+            false => format!("{}, which is not transparent,", socket.words()),
+        });
+        let value = found.filter(|(_, socket)| socket.transparent);
+        let value = value.map(|(place, _)| Assigned::Listed(place));
+        Some(Told { value, words: words.into() })
     }
 
     /// The bridge's port by which the packet came; `None` if nobody knows.
@@ -227,6 +262,16 @@ impl Ends {
         let Self { protocol, local, remote } = Self::of(&Packet::parse_cut(quoted).ok()?)?;
         Some(Self { protocol, local: remote, remote: local })
     }
+}
+
+/// Of the sockets that fit a packet the one that the kernel finds, and its place: an address before
+/// all addresses, a connection before who waits for all, one of IPv4 before one of both families.
+fn best(sockets: &[Socket], fits: impl Fn(&Socket) -> bool) -> Option<(usize, &Socket)> {
+    let fitting = sockets.iter().enumerate().filter(|(_, socket)| fits(socket));
+    fitting.max_by_key(|(_, one)| {
+        let (own, _) = one.local;
+        (!own.is_unspecified(), one.remote.is_some(), own.is_ipv4())
+    })
 }
 
 impl Socket {

@@ -22,6 +22,7 @@ mod expectation;
 mod log;
 mod machine;
 mod namespace;
+mod opened;
 mod scenario;
 mod session;
 mod socket;
@@ -42,6 +43,7 @@ pub use event::{Event, EventKind, Subject};
 pub use expectation::{Expectation, ExpectedNat};
 pub use log::{Checkpoint, CtState, Direction, Hook, Remark, Sighting, Walk};
 pub use machine::KernelLine;
+pub use opened::{Carries, Opened};
 pub use scenario::{Emitted, Look, Missing, Observation, Outcome, Port, Scenario, Step};
 pub use table::Statistics;
 

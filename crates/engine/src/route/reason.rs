@@ -43,11 +43,13 @@ pub enum RoutingDrop {
     SourceRoute,
     /// The link sent it to many stations, and none of them shall forward it.
     NotAddressed,
+    /// A socket of this host has it, and the routes lead elsewhere.
+    Assigned,
 }
 
 impl RoutingDrop {
     /// Every code.
-    pub const CODES: [&'static str; 15] = [
+    pub const CODES: [&'static str; 16] = [
         "martian_source",
         "martian_destination",
         "reverse_path",
@@ -63,6 +65,7 @@ impl RoutingDrop {
         "bad_options",
         "source_route",
         "not_addressed",
+        "assigned",
     ];
 
     /// The stable word of the reason.
@@ -88,6 +91,7 @@ impl RoutingDrop {
             RoutingDrop::Options { .. } => 12,
             RoutingDrop::SourceRoute => 13,
             RoutingDrop::NotAddressed => 14,
+            RoutingDrop::Assigned => 15,
         }
     }
 }
@@ -129,6 +133,9 @@ impl fmt::Display for RoutingDrop {
             RoutingDrop::NotAddressed => {
                 f.write_str("sent to many stations of the link, of which none may forward it")
             }
+            RoutingDrop::Assigned => f.write_str(
+                "TPROXY has handed it to a socket, and no policy rule delivers its mark here",
+            ),
         }
     }
 }

@@ -9,10 +9,11 @@ fn a_host_has_no_route_in_ipv6_before_it_does_not_forward() {
         ..Interface::named("lan0")
     };
     let host = Network::new(vec![interface], &[], Routing::Host);
-    let v6 = |to: &str| host.input_v6(to.parse().unwrap(), InterfaceId(0));
+    let v6 = |to: &str| host.input_v6(to.parse().unwrap(), InterfaceId(0), 0);
     assert_eq!(v6("fd00:1::9"), Decision::Drop(RoutingDrop::NotForwarding));
     assert_eq!(v6("2001:db8::9"), Decision::Drop(RoutingDrop::NoRoute));
-    let v4 = host.input_v4([192, 0, 2, 9].into(), [198, 51, 100, 9].into(), InterfaceId(0));
+    let ends = [[192, 0, 2, 9].into(), [198, 51, 100, 9].into()];
+    let v4 = host.input_v4(ends, InterfaceId(0), 0);
     assert_eq!(v4, Decision::Drop(RoutingDrop::NotForwarding));
 }
 
@@ -36,6 +37,7 @@ fn every_reason_is_among_the_codes() {
         options,
         RoutingDrop::SourceRoute,
         RoutingDrop::NotAddressed,
+        RoutingDrop::Assigned,
     ];
     assert_eq!(all.map(|reason| reason.code()), RoutingDrop::CODES);
 }
@@ -66,7 +68,7 @@ fn an_ethernet_interface_is_of_the_groups_in_which_its_addresses_are_asked_for()
         Network::new(vec![interface], &[], routing)
     };
     let joined = |network: &Network, group: &str| {
-        network.input_v6(group.parse().unwrap(), InterfaceId(0)) == Decision::Input
+        network.input_v6(group.parse().unwrap(), InterfaceId(0), 0) == Decision::Input
     };
     let router = network(Link::Ethernet, Routing::Forwarding);
     for group in ["ff02::1", "ff02::2", "ff02::1:ff01:2345", "ff02::1:ff00:0"] {

@@ -8,6 +8,7 @@ use stateward_conntrack::{
     Tracker, Tuple, Zone,
 };
 use stateward_nat::Chance;
+use stateward_rules::known::Assigned;
 use stateward_rules::matches::pkttype::To;
 use stateward_rules::targets::nat::Translation;
 use stateward_rules::targets::reject::Reject;
@@ -327,6 +328,19 @@ impl Context for Around<'_, '_, '_> {
             let interface = id.and_then(|id| self.network.interface(id));
             interface.map_or(0, |interface| interface.group)
         })
+    }
+
+    fn address_of_input(&self) -> Option<IpAddr> {
+        let Port::Interface(id) = self.walker.port else { return None };
+        self.network.first_address(id, self.frame.layout.family())
+    }
+
+    fn assign(&mut self, socket: Assigned) {
+        self.walker.assigned = Some(socket);
+    }
+
+    fn assigned(&self) -> Option<Assigned> {
+        self.walker.assigned
     }
 
     fn not_evaluated(&mut self, extension: &'static str) {

@@ -16,6 +16,8 @@ pub(super) struct Gateway {
     pub(super) kernel: Option<Spanned<String>>,
     pub(super) forward: Option<bool>,
     #[serde(default)]
+    pub(super) deliver: Vec<Spanned<String>>,
+    #[serde(default)]
     pub(super) ip: Ip,
     #[serde(default)]
     pub(super) sysctl: Sysctls,

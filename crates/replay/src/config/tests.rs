@@ -198,13 +198,18 @@ fn what_no_capture_tells_is_as_documented() {
     let known = parse(example).unwrap().known;
     let sender = known.sender.unwrap();
     assert_eq!((sender.user, sender.group, sender.class), (1000, 100, 0x10_0001));
-    let [listening, connected] = &known.sockets.unwrap()[..] else { panic!() };
+    let [listening, connected, proxy] = &known.sockets.unwrap()[..] else { panic!() };
+    assert!(proxy.transparent && proxy.local.1 == 3129);
     assert_eq!(listening.process.as_ref().unwrap().group, 0);
     assert_eq!((connected.mark, connected.transparent), (7, true));
     assert_eq!(known.ports, [("br0".to_owned(), "vnet0".into())]);
     let [transform] = &known.transforms.unwrap()[..] else { panic!() };
     assert_eq!((transform.protocol, transform.spi), (50, 0xc0de));
     assert!(transform.tunnel.is_some());
+    let example = after.split("```toml\n").nth(2).unwrap().split_once("```").unwrap().0;
+    assert_eq!(parse(example).unwrap().delivered, [Delivered { mark: 1, mask: 1 }]);
+    let all = Delivered { mark: 7, mask: u32::MAX };
+    assert_eq!(parse("deliver = ['7']").unwrap().delivered, [all]);
     assert!(parse("").unwrap().known.sockets.is_none());
     assert!(parse("socket = []").unwrap().known.sockets.unwrap().is_empty());
 }
@@ -220,6 +225,8 @@ fn what_cannot_be_known_is_refused() {
             "[[bridge]]\nname='br0'\nport='a'\n[[bridge]]\nname='br0'\nport='b'",
             "a port of `br0` is given already",
         ),
+        ("deliver = ['one']", "`one` is no mark"),
+        ("deliver = ['0x1/0x2']", "no mark is `0x1/0x2`"),
         ("[[ipsec]]\ndirection='fwd'", "`fwd` is no direction"),
         ("[[ipsec]]\ndirection='in'\nprotocol='tcp'", "`tcp` is not of IPsec"),
         ("[[ipsec]]\ndirection='in'\nsource='here'", "`here` is no network"),

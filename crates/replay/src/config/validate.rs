@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use stateward_engine::route::Delivered;
 use toml::Spanned;
 
 use super::error::Source;
@@ -42,6 +43,8 @@ pub(super) fn config(raw: raw::Gateway, source: Source) -> Result<Config, Config
     let interfaces = interfaces(&source, raw.interface)?;
     let routes = routes(&source, raw.route, &interfaces)?;
     let forward = raw.forward;
+    let delivered = raw.deliver.iter().map(|written| delivered(&source, written));
+    let delivered = delivered.collect::<Result<_, _>>()?;
     let known = known::known(
         &source,
         known::Written {
@@ -59,12 +62,37 @@ pub(super) fn config(raw: raw::Gateway, source: Source) -> Result<Config, Config
         ip_routes,
         kernel,
         forward,
+        delivered,
         sysctls,
         interfaces,
         routes,
         known,
         source,
     })
+}
+
+/// A mark and its mask as `ip rule` takes them; without a mask all bits count.
+fn delivered(source: &Source, written: &Spanned<String>) -> Result<Delivered, ConfigError> {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    };
+    let text = written.get_ref();
+    let (mark, mask) = match text.split_once('/') {
+        Some((mark, mask)) => (number(mark), number(mask)),
+        None => (number(text), Some(u32::MAX)),
+    };
+    match (mark, mask) {
+        (Some(mark), Some(mask)) if mark & !mask == 0 => Ok(Delivered { mark, mask }),
+        (Some(_), Some(_)) => {
+            let message = format!("no mark is `{text}`: a bit of it is not in its mask");
+            Err(refuse(source, written, message, "as 0x1/0x1"))
+        }
+        _ => {
+            let message = format!("`{text}` is no mark");
+            Err(refuse(source, written, message, "as 0x1/0x1, or 1"))
+        }
+    }
 }
 
 /// An error at the place of a value.

@@ -370,6 +370,14 @@ pub(crate) fn met_in(hook: Hook, rule: &str, packet: &mut Alone) -> bool {
     linear.ask(TableName::Mangle, hook, packet).verdict == ChainVerdict::Drop
 }
 
+/// What mangle says of a packet by one rule of a hook.
+pub(crate) fn mangled_in(hook: Hook, rule: &str, packet: &mut Alone) -> ChainVerdict {
+    let text = format!("*mangle\n-A {hook} {rule}\nCOMMIT\n");
+    let family = packet.packet().unwrap().family();
+    let rules = restore(&Source::new("rules", &text), family, RestoreOptions::default());
+    CompiledRuleset::new(&rules.unwrap()).ask(TableName::Mangle, hook, packet).verdict
+}
+
 /// What a packet of FORWARD comes to by one rule, of which everything behind `-A FORWARD` is given.
 pub(crate) fn verdict(rule: &str, packet: &mut Alone) -> ChainVerdict {
     let text = format!("*filter\n-A FORWARD {rule}\nCOMMIT\n");

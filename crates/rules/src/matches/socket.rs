@@ -5,6 +5,7 @@ use stateward_wire::Family;
 use crate::context::View;
 use crate::evaluate::{Matching, Stop};
 use crate::extension::{BOTH, Demands, Extension};
+use crate::known::Assigned;
 use crate::memory::Memory;
 use crate::option::{Given, OptionSpec, Refusal};
 use crate::ruleset::Hook;
@@ -70,7 +71,13 @@ impl Matching for Socket {
     /// If nothing is known, there is none.
     fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
         let shared = view.context.shared().borrow();
-        let Some(told) = shared.known.socket(&view.packet) else {
+        let told = match view.context.assigned() {
+            // The socket that TPROXY is assumed to have found waits at all addresses.
+            Some(Assigned::Assumed) => return Ok(self.unbound),
+            Some(listed) => shared.known.handed(listed),
+            None => shared.known.socket(&view.packet),
+        };
+        let Some(told) = told else {
             drop(shared);
             view.context.assume("socket");
             return Ok(false);

@@ -1,6 +1,7 @@
 //! What is done to the kernel, and what it did.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime};
 
 use super::command::CommandOutput;
@@ -9,6 +10,7 @@ use super::event::Event;
 use super::expectation::Expectation;
 use super::log::{self, Checkpoint, CtState, Direction, Hook, Remark, Walk};
 use super::machine::KernelLine;
+use super::opened::Opened;
 use super::table::Statistics;
 use crate::adapt::Manner;
 use crate::dialogue;
@@ -98,6 +100,17 @@ pub enum Step {
     Rules4(String),
     /// The rules are replaced, text as in [`Scenario::rules6`].
     Rules6(String),
+    /// A process opens a socket and keeps it. Sockets count from 0.
+    Open(Opened),
+    /// A process sends a datagram by one of the sockets.
+    Send {
+        /// Which.
+        socket: usize,
+        /// Where to.
+        to: SocketAddr,
+        /// What.
+        payload: Vec<u8>,
+    },
     /// A command runs in the namespace, which it costs.
     Command {
         /// Its words.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,6 +13,7 @@ use super::event::Event;
 use super::log::{self, Gathered, Hook, Walk};
 use super::machine::KernelLog;
 use super::namespace::Namespace;
+use super::opened;
 use super::scenario::{Emitted, Observation, Outcome, Port, Scenario, Step};
 use super::sysctl::Saved;
 use super::table::{self, Known, Statistics};
@@ -32,6 +34,7 @@ pub(super) struct Session<'a> {
     known: Known,
     kernel_log: Option<KernelLog>,
     views: Views,
+    sockets: Vec<OwnedFd>,
     spoilt: bool,
 }
 
@@ -60,6 +63,7 @@ pub(super) fn run(namespace: &mut Namespace, scenario: &Scenario) -> io::Result<
         known: Known::default(),
         kernel_log: None,
         views: Views::default(),
+        sockets: Vec::new(),
         spoilt: scenario.spoils(),
     };
     session.set_up()?;
@@ -122,7 +126,8 @@ impl Session<'_> {
     }
 
     fn step(&mut self, step: &Step) -> io::Result<Observation> {
-        let is_packet = matches!(step, Step::Packet { .. } | Step::Answer { .. });
+        let is_packet =
+            matches!(step, Step::Packet { .. } | Step::Answer { .. } | Step::Send { .. });
         if let Some(pace) = self.scenario.pace.filter(|_| is_packet) {
             thread::sleep(pace);
         }
@@ -175,6 +180,11 @@ impl Session<'_> {
             Step::FlushTable => table::flush(&mut self.namespace.requests)?,
             Step::Rules4(text) => self.load(0, text)?,
             Step::Rules6(text) => self.load(1, text)?,
+            Step::Open(wanted) => self.sockets.push(wanted.open()?),
+            Step::Send { socket, to, payload } => {
+                let from = self.sockets.get(*socket).ok_or(io::ErrorKind::InvalidInput)?;
+                observation.refused = refusal(opened::send(from, *to, payload))?;
+            }
             Step::Command { argv, input } => {
                 let words: Vec<&str> = argv.iter().map(String::as_str).collect();
                 observation.command = Some(command::run(&words, input)?);

@@ -5,15 +5,16 @@ use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use stateward_conntrack::{EventMode, Instant, Sysctls};
-use stateward_engine::route::{Interface, InterfaceId, Link, Network, Route, Routing};
+use stateward_engine::route::{Delivered, Interface, InterfaceId, Link, Network, Route, Routing};
 use stateward_engine::source::{OwnSource, SourceCheck};
 use stateward_engine::{Arrival, Config, Engine, From, Port};
+use stateward_rules::known::{Process, Socket};
 use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::{Sets, ShowCounters, Source, ValidRuleset};
-use stateward_wire::{self as wire, Family};
+use stateward_wire::{self as wire, Family, protocol};
 use testkit::build::Packet;
 use testkit::dialogue::{self, Dialogue, Plan, Random};
-use testkit::kernel::{self, Kernel, Look, Scenario, Step};
+use testkit::kernel::{self, Carries, Kernel, Look, Observation, Opened, Scenario, Step};
 
 /// The kernel, if it is there.
 pub(crate) fn kernel() -> Option<Kernel> {
@@ -38,6 +39,8 @@ pub(crate) struct Case {
     pub(crate) steps: Vec<Step>,
     /// Rest before each packet.
     pub(crate) pace: Option<Duration>,
+    /// What our machine delivers to itself; the steps tell the kernel's.
+    pub(crate) delivered: Option<Delivered>,
 }
 
 /// What is left when both sides agreed about every packet and every counter.
@@ -82,16 +85,21 @@ fn hold_once(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
         // Timeouts run in the kernel by the time the first packet comes.
         engine.shared_mut().begin(Instant(start.as_nanos() as u64));
     }
+    case.delivered.iter().for_each(|marked| engine.network_mut().deliver(*marked));
+    if case.steps.iter().any(|step| matches!(step, Step::Open(_))) {
+        engine.shared_mut().known.sockets = Some(Vec::new());
+    }
     set_rules(&mut engine, &case.rules4, Family::V4);
     set_rules(&mut engine, &case.rules6, Family::V6);
     let (mut said, mut last) = (Vec::new(), Instant(start.as_nanos() as u64));
     for (number, (step, seen)) in case.steps.iter().zip(&outcome.observations).enumerate() {
         match step {
-            Step::Packet { from, bytes } => {
+            Step::Packet { .. } | Step::Send { .. } => {
+                let (from, bytes) = sent(step, seen);
                 // The kernel reads its clock between the two.
                 let at = start + (seen.begun + seen.done) / 2;
                 last = Instant(at.as_nanos() as u64);
-                let ours = ours(&mut engine, *from, bytes, at);
+                let ours = ours(&mut engine, from, bytes, at);
                 if seen.trace() != ours {
                     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
                     let theirs = seen.trace();
@@ -103,6 +111,9 @@ fn hold_once(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
                         replacing(&case.steps)
                     ));
                 }
+            }
+            Step::Open(opened) => {
+                engine.shared_mut().known.sockets.as_mut().unwrap().push(socket(opened));
             }
             Step::Rules4(text) => set_rules(&mut engine, text, Family::V4),
             Step::Rules6(text) => set_rules(&mut engine, text, Family::V6),
@@ -122,6 +133,37 @@ fn hold_once(kernel: &mut Kernel, case: &Case) -> Result<Held, String> {
         differing += &difference(&theirs, &ours);
     }
     if differing.is_empty() { Ok(Held { engine, said, last }) } else { Err(differing) }
+}
+
+/// Where a packet came from, and its bytes: what a process sends is read where it leaves it.
+fn sent<'a>(step: &'a Step, seen: &'a Observation) -> (kernel::Port, &'a [u8]) {
+    match step {
+        Step::Packet { from, bytes } => (*from, bytes),
+        _ => {
+            let first = seen.walks.first().and_then(|walk| walk.sightings.first());
+            (kernel::Port::Local, &first.expect("a datagram that is sent is seen").bytes)
+        }
+    }
+}
+
+/// What is told of a socket that the kernel has.
+fn socket(opened: &Opened) -> Socket {
+    let Opened { carries, local, remote, transparent, mark, owner } = opened;
+    let end = |end: &SocketAddr| (end.ip(), end.port());
+    let protocol = match carries {
+        Carries::Tcp => protocol::TCP,
+        Carries::Udp => protocol::UDP,
+    };
+    let process = Some(Process { group: owner.1, ..Process::of(owner.0) });
+    let (transparent, mark) = (*transparent, *mark);
+    Socket {
+        protocol,
+        local: end(local),
+        remote: remote.as_ref().map(end),
+        process,
+        transparent,
+        mark,
+    }
 }
 
 /// The lines that differ; of texts that are not equally long all.

@@ -1,4 +1,4 @@
-//! Matches and targets that remember: the same rules and packets before the running kernel and
+//! Matches and targets that remember, or ask what a packet does not tell: the same rules and packets before the running kernel and
 //! before the engine, with real time between the packets where time counts.
 //!
 //! Compared are the rules that each packet met, as the kernel's TRACE tells them, the counters of
@@ -18,6 +18,7 @@
 mod both;
 mod connlimit;
 mod hashlimit;
+mod known;
 mod recent;
 mod set;
 mod string;
