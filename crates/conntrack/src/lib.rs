@@ -43,6 +43,7 @@ pub use event::{
 };
 pub use expect::Expectations;
 pub use memory::Arena;
+pub use prefetch::prefetch;
 pub use reason::{DropReason, Reason};
 pub use seqadj::SeqAdjust;
 pub use statistics::Statistics;

@@ -40,7 +40,7 @@ pub(crate) use key::Key;
 use sets::WORD;
 
 /// Chains shorter than this are walked.
-const SHORTEST: usize = 12;
+pub(crate) const SHORTEST: usize = 12;
 /// Fewer rules than this of one shape are not worth a group.
 const SMALLEST_GROUP: usize = 4;
 /// Groups of the most frequent shapes. What is rarer joins a group that looks at less of it.
@@ -255,6 +255,6 @@ impl Candidates<'_> {
         let of = self.classifier.fields.get(field)?;
         let path = self.paths.get_mut(field)?;
         let path = path.get_or_insert_with(|| of.path(self.key.value(field)));
-        of.next_word(*path, word)
+        of.next_word(path, word)
     }
 }

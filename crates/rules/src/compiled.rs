@@ -12,16 +12,19 @@ use core::hash::{BuildHasherDefault, Hash, Hasher};
 use core::net::IpAddr;
 
 use hashbrown::HashMap;
+use stateward_conntrack::prefetch;
 use stateward_wire::Family;
 
 use crate::address;
-use crate::classify::{Classifier, Mix};
-use crate::context::View;
-use crate::evaluate::{Acting, Matching, Stop};
+use crate::classify::{Classifier, Mix, SHORTEST};
+use crate::context::{Context, Step, View};
+use crate::evaluate::{Acting, Action, Matching, Stop};
 use crate::matches::Match;
 use crate::memory::{Memory, Own};
 use crate::rule::{self, Counters, Header, Interface, RuleSpec, Target, Verdict};
 use crate::ruleset::{ChainEnd, Hook, Table};
+use crate::targets::Extension;
+use crate::targets::dnat::Dnat;
 
 /// How the rules that a packet meets are found.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,10 +47,12 @@ pub(crate) struct Program {
     pub(crate) indexes: Vec<Classifier>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) conditions: Conditions,
-    pub(crate) targets: Vec<Box<dyn Acting>>,
+    pub(crate) targets: Vec<Work>,
     /// Where jumps came from; never deeper than there are chains, into none of which a valid
     /// ruleset leads twice.
     pub(crate) callers: Vec<Place>,
+    /// What a packet has met and nobody has been told of yet.
+    pub(crate) steps: Vec<Step>,
 }
 
 /// What rules ask for that their lines have no room for.
@@ -63,17 +68,35 @@ pub(crate) struct Conditions {
 /// A place in a table: a chain, and the next rule of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
-    pub(crate) chain: usize,
+    pub(crate) chain: Chain,
     pub(crate) rule: usize,
 }
 
 /// A chain: where its rules are, and how they are found.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Chain {
+    pub(crate) number: u32,
     first: u32,
     len: u32,
     /// Which of the table's indexes; none where rules are asked one by one, as in most chains.
     pub(crate) index: u32,
+}
+
+/// A chain as a jump knows it: most are so short that this is all there is to know.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    pub(crate) number: u32,
+    pub(crate) first: u32,
+    /// [`Reached::LONG`] if the chain itself must be asked.
+    pub(crate) len: u8,
+}
+
+/// A target at work. That of each service of a balancer is another, so they lie side by side.
+#[derive(Debug)]
+#[repr(align(64))]
+pub(crate) enum Work {
+    Dnat(Dnat),
+    Other(Box<dyn Acting>),
 }
 
 /// No index, no memory.
@@ -86,8 +109,6 @@ pub(crate) struct Rule {
     asks: Asks,
     pub(crate) goal: Goal,
     tests: Tests,
-    /// A verdict without any condition, which TRACE takes for a chain's end.
-    pub(crate) is_tail: bool,
     pub(crate) counters: Counters,
 }
 
@@ -110,8 +131,19 @@ struct Test {
 pub(crate) enum Goal {
     Continue,
     Verdict(Verdict),
-    Jump(u32),
-    Goto(u32),
+    /// The same without any condition, which TRACE takes for a chain's end.
+    Tail(Verdict),
+    /// [`Reached`]'s fields, so that the enum's tag lies with the shortest.
+    Jump {
+        number: u32,
+        first: u32,
+        len: u8,
+    },
+    Goto {
+        number: u32,
+        first: u32,
+        len: u8,
+    },
     /// Which of the table's targets.
     Extension(u32),
 }
@@ -133,44 +165,65 @@ impl Program {
             conditions: Conditions::default(),
             targets: Vec::new(),
             callers: Vec::with_capacity(table.chains.len()),
+            steps: Vec::new(),
         };
-        let mut known = Known::default();
-        for chain in &table.chains {
-            let first = small(program.rules.len());
-            chain.rules.iter().for_each(|rule| program.add(rule, table, &mut known));
+        let mut first = 0;
+        for (number, chain) in (0..).zip(&table.chains) {
+            let len = small(chain.rules.len());
             let index = match search {
                 Search::Linear => None,
                 Search::Indexed => Classifier::new(&chain.rules),
             };
             let index = index.map_or(NONE, |index| push(&mut program.indexes, index));
-            program.chains.push(Chain { first, len: small(chain.rules.len()), index });
+            program.chains.push(Chain { number, first, len, index });
+            first += len;
         }
+        let mut known = Known::default();
+        let rules = table.chains.iter().flat_map(|chain| &chain.rules);
+        rules.for_each(|rule| program.add(rule, table, &mut known));
         program
     }
 
     fn add<'a>(&mut self, rule: &'a RuleSpec, table: &Table, known: &mut Known<'a>) {
-        let chain = |name: &str| table.index(name).map(small);
+        let chain = |name: &str| self.chains.get(table.index(name)?).map(Reached::of);
+        let is_tail = rule.matches.is_empty() && rule.header == Header::any(rule.header.family);
         let goal = match &rule.target {
             Target::None => Goal::Continue,
+            Target::Verdict(verdict) if is_tail => Goal::Tail(*verdict),
             Target::Verdict(verdict) => Goal::Verdict(*verdict),
             // A valid ruleset leads to chains that are there.
-            Target::Jump(name) => chain(name).map_or(Goal::Continue, Goal::Jump),
-            Target::Goto(name) => chain(name).map_or(Goal::Continue, Goal::Goto),
+            Target::Jump(name) => match chain(name) {
+                Some(Reached { number, first, len }) => Goal::Jump { number, first, len },
+                None => Goal::Continue,
+            },
+            Target::Goto(name) => match chain(name) {
+                Some(Reached { number, first, len }) => Goal::Goto { number, first, len },
+                None => Goal::Continue,
+            },
             Target::Extension(extension) => {
-                Goal::Extension(push(&mut self.targets, extension.work()))
+                Goal::Extension(push(&mut self.targets, Work::of(extension)))
             }
         };
-        let is_tail = matches!(goal, Goal::Verdict(_))
-            && rule.matches.is_empty()
-            && rule.header == Header::any(rule.header.family);
         let asks = Asks::of(&rule.header, &mut self.conditions.large);
         let tests = self.conditions.tests_of(rule, known);
-        self.rules.push(Rule { asks, goal, tests, is_tail, counters: rule.counters });
+        self.rules.push(Rule { asks, goal, tests, counters: rule.counters });
+    }
+
+    /// The chain of a jump. Its rules, if there are few, are on their way here.
+    #[inline]
+    pub(crate) fn reach(&self, Reached { number, first, len }: Reached) -> Option<Chain> {
+        if len == Reached::LONG {
+            return self.chains.get(number as usize).copied();
+        }
+        let chain = Chain { number, first, len: len.into(), index: NONE };
+        self.rules.get(chain.rules())?.iter().take(Reached::FETCHED).for_each(prefetch);
+        Some(chain)
     }
 
     /// The chain that a hook begins with.
-    pub(crate) fn entry(&self, hook: Hook) -> Option<usize> {
-        self.entries.get(hook as usize).copied().flatten()
+    pub(crate) fn entry(&self, hook: Hook) -> Option<Chain> {
+        let number = self.entries.get(hook as usize).copied().flatten()?;
+        self.chains.get(number).copied()
     }
 
     /// Writes what has been counted into the table that was compiled.
@@ -280,9 +333,47 @@ impl Chain {
         self.len as usize
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// The place of a rule among the table's.
     pub(crate) fn place(&self, number: usize) -> usize {
         self.first as usize + number
+    }
+}
+
+impl PartialEq for Chain {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Reached {
+    /// The length from which on a chain may have an index.
+    const LONG: u8 = SHORTEST as u8;
+    /// So many rules are asked for at once: more than a service has endpoints, usually.
+    const FETCHED: usize = 4;
+
+    fn of(chain: &Chain) -> Self {
+        let len = u8::try_from(chain.len).map_or(Self::LONG, |len| len.min(Self::LONG));
+        Self { number: chain.number, first: chain.first, len }
+    }
+}
+
+impl Work {
+    fn of(extension: &Extension) -> Self {
+        match extension {
+            Extension::Dnat(dnat) => Self::Dnat(dnat.clone()),
+            other => Self::Other(other.work()),
+        }
+    }
+
+    pub(crate) fn act(&self, context: &mut dyn Context, hook: Hook) -> Action {
+        match self {
+            Self::Dnat(dnat) => dnat.act(context, hook),
+            Self::Other(work) => work.act(context, hook),
+        }
     }
 }
 
@@ -441,6 +532,7 @@ mod tests {
     #[test]
     fn a_rule_is_small() {
         assert!(size_of::<Rule>() <= 64, "{}", size_of::<Rule>());
-        assert!(size_of::<Chain>() <= 12, "{}", size_of::<Chain>());
+        assert!(size_of::<Chain>() <= 16, "{}", size_of::<Chain>());
+        assert!(size_of::<Work>() <= 64, "{}", size_of::<Work>());
     }
 }

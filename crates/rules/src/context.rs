@@ -180,16 +180,16 @@ pub trait Context {
         None
     }
 
-    /// A rule or a chain's end that the packet met, as the kernel's TRACE tells it.
-    fn passed(&mut self, step: Step);
+    /// Rules and chains' ends that the packet met, as the kernel's TRACE tells them.
+    fn passed(&mut self, steps: &[Step]);
 
     /// Whether somebody wants to be told of every rule that is tried, by [`Context::tried`].
     fn explains(&self) -> bool {
         false
     }
 
-    /// A rule that was tried, in the walk's order: told of whether it was met or not, before what
-    /// follows from it.
+    /// A rule that was tried, in the walk's order: told of whether it was met or not, before it has
+    /// passed and before what follows from it.
     fn tried(&mut self, _: Step, _: Tried) {}
 }
 
@@ -318,13 +318,19 @@ pub(crate) struct View<'a> {
     pub(crate) packet: Packet<'a>,
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
+    protocol: Option<u8>,
 }
 
 impl<'a> View<'a> {
     pub(crate) fn new(context: &'a dyn Context) -> Option<Self> {
         let packet = context.packet()?;
         let (source, destination) = (packet.source(), packet.destination());
-        Some(Self { context, packet, source, destination })
+        let protocol = match packet.network() {
+            Header::V4(header) => Some(header.protocol),
+            Header::V6(header) if !is_extension(header.next_header) => Some(header.next_header),
+            Header::V6(header) => last_header(packet.bytes(), header.next_header),
+        };
+        Some(Self { context, packet, source, destination, protocol })
     }
 
     /// The interface it came in by.
@@ -339,11 +345,7 @@ impl<'a> View<'a> {
 
     /// The protocol that `-p` compares. `None`: an IPv6 packet whose headers lead nowhere.
     pub(crate) fn protocol(&self) -> Option<u8> {
-        match self.packet.network() {
-            Header::V4(header) => Some(header.protocol),
-            Header::V6(header) if !is_extension(header.next_header) => Some(header.next_header),
-            Header::V6(header) => last_header(self.packet.bytes(), header.next_header),
-        }
+        self.protocol
     }
 
     /// A fragment other than the first: it has no upper header.

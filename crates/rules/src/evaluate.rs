@@ -15,7 +15,9 @@
 //! reference that the other is held against.
 
 use crate::classify::Key;
-use crate::compiled::{Broken, Conditions, Goal, Place, Program, Rule, Search, tested};
+use crate::compiled::{
+    Broken, Chain as Compiled, Conditions, Goal, Place, Program, Reached, Rule, Search, tested,
+};
 use crate::context::{Context, Step, StepKind, StepName, View};
 use crate::matches::Match;
 use crate::memory::Memory;
@@ -115,16 +117,10 @@ impl TableSet {
 
 /// How the search for the next rule that the packet meets ended.
 enum Met {
-    /// Its number, and how long the packet is.
-    Rule {
-        number: usize,
-        length: usize,
-    },
+    /// Its number.
+    Rule(usize),
     /// The same, but the packet ends with it whatever its target says.
-    Last {
-        number: usize,
-        length: usize,
-    },
+    Last(usize),
     End,
     Hotdrop,
 }
@@ -169,7 +165,8 @@ impl CompiledRuleset {
             Some((entry, program, table)) => {
                 // Who wants an account wants it of every rule.
                 let explains = context.explains();
-                Walk { program, table, hook, context, explains }.from(entry)
+                let told = Told::default();
+                Walk { program, table, hook, context, explains, told }.begin(entry)
             }
             None => Said { verdict: ChainVerdict::Accept, step: None },
         }
@@ -206,62 +203,108 @@ struct Walk<'a> {
     context: &'a mut dyn Context,
     /// Somebody wants to know why.
     explains: bool,
+    told: Told,
+}
+
+/// What the context has not been told yet: it cannot be while somebody looks at the packet.
+#[derive(Default)]
+struct Told {
+    /// Matches that could not be evaluated.
+    unknown: Vec<&'static str>,
+    /// An account of the rules, where one is wanted.
+    tried: Vec<(Step, Tried)>,
+}
+
+/// Why a walk stops looking at the packet.
+enum Pause {
+    /// The table has decided.
+    Said(Said),
+    /// The target of a rule works, and may change the packet.
+    Target(Acts),
+    /// There is something to tell.
+    Tells,
+}
+
+/// A rule's target at work.
+struct Acts {
+    /// Which of the table's.
+    target: u32,
+    /// The rule.
+    place: Place,
+    step: Step,
+    /// The packet is broken and ends here, whatever the target says.
+    is_last: bool,
 }
 
 impl Walk<'_> {
-    fn from(&mut self, entry: usize) -> Said {
-        let mut at = Place { chain: entry, rule: 0 };
+    fn begin(&mut self, entry: Compiled) -> Said {
         self.program.callers.clear();
+        self.program.steps.clear();
+        if entry.is_empty() {
+            let length = self.context.packet().map_or(0, |packet| packet.length());
+            let said = self.program.end(self.table, entry, length);
+            self.tell();
+            return said;
+        }
+        let mut at = Place { chain: entry, rule: 0 };
         loop {
-            let (number, length) = match self.meet(at) {
-                Met::Hotdrop => return Said { verdict: ChainVerdict::Drop, step: None },
-                Met::Rule { number, length } => (number, length),
-                Met::Last { number, length } => {
-                    return self.last(Place { rule: number, ..at }, length);
-                }
-                Met::End => match self.leave(at.chain, entry) {
-                    Ok(caller) => {
-                        at = caller;
-                        continue;
+            let pause = self.look(&mut at, entry);
+            self.tell();
+            match pause {
+                Pause::Tells => {}
+                Pause::Said(said) => return said,
+                Pause::Target(Acts { target, place, step, is_last }) => {
+                    let verdict = self.act(target, place);
+                    if is_last {
+                        return Said { verdict: ChainVerdict::Drop, step: None };
                     }
-                    Err(said) => return said,
-                },
-            };
-            let next = Place { chain: at.chain, rule: number + 1 };
-            let Some((goal, step)) = self.count(at.chain, number, length) else {
-                return Said { verdict: ChainVerdict::Accept, step: None };
-            };
-            let decided = |verdict| Said { verdict, step: Some(step) };
-            match goal {
-                Goal::Continue => at = next,
-                Goal::Verdict(Verdict::Accept) => return decided(ChainVerdict::Accept),
-                Goal::Verdict(Verdict::Drop) => return decided(ChainVerdict::Drop),
-                Goal::Verdict(Verdict::Queue) => {
-                    return decided(ChainVerdict::Queue { number: 0, bypass: false });
+                    if let Some(verdict) = verdict {
+                        return Said { verdict, step: Some(step) };
+                    }
                 }
-                Goal::Verdict(Verdict::Return) => match self.program.callers.pop() {
-                    Some(caller) => at = caller,
-                    None => return self.end(entry),
-                },
-                Goal::Jump(chain) => {
-                    at = Place { chain: chain as usize, rule: 0 };
-                    self.program.callers.push(next);
-                }
-                Goal::Goto(chain) => at = Place { chain: chain as usize, rule: 0 },
-                Goal::Extension(target) => match self.act(target, Place { rule: number, ..at }) {
-                    Some(verdict) => return decided(verdict),
-                    None => at = next,
-                },
             }
         }
     }
 
-    /// A rule that counts, and whose target works, though its packet is broken.
-    fn last(&mut self, at: Place, length: usize) -> Said {
-        if let Some((Goal::Extension(target), _)) = self.count(at.chain, at.rule, length) {
-            self.act(target, at);
+    /// Goes on from `at` for as long as the packet stays what it is.
+    fn look(&mut self, at: &mut Place, entry: Compiled) -> Pause {
+        let Walk { program, table, context, explains, told, .. } = self;
+        let Some(view) = View::new(&**context) else { return Pause::Said(HOTDROP) };
+        let written = (*table, *explains);
+        let mut seen = Seen { program, written, view: &view, told };
+        loop {
+            let (number, is_last) = match seen.meet(*at) {
+                Met::Rule(number) => (number, false),
+                Met::Last(number) => (number, true),
+                Met::Hotdrop => return Pause::Said(HOTDROP),
+                Met::End => match seen.leave(at.chain, entry) {
+                    Ok(caller) => {
+                        *at = caller;
+                        continue;
+                    }
+                    Err(said) => return Pause::Said(said),
+                },
+            };
+            let place = Place { rule: number, ..*at };
+            let Some((goal, step)) = seen.count(place) else { return Pause::Said(HOTDROP) };
+            at.rule = number + 1;
+            if let Goal::Extension(target) = goal {
+                return Pause::Target(Acts { target, place, step, is_last });
+            }
+            if is_last {
+                return Pause::Said(HOTDROP);
+            }
+            if let Some(verdict) = seen.go(goal, at) {
+                let said = match verdict {
+                    Some(verdict) => Said { verdict, step: Some(step) },
+                    None => seen.end(entry),
+                };
+                return Pause::Said(said);
+            }
+            if *explains {
+                return Pause::Tells;
+            }
         }
-        Said { verdict: ChainVerdict::Drop, step: None }
     }
 
     /// Does what the target of the rule at `place` says; a verdict ends the walk.
@@ -271,7 +314,7 @@ impl Walk<'_> {
             Action::Verdict(verdict) => Some(verdict),
             Action::Continue => None,
             Action::NotEvaluated => {
-                let chain = self.table.chains.get(place.chain)?;
+                let chain = self.table.chains.get(place.chain.number as usize)?;
                 if let Target::Extension(target) = &chain.rules.get(place.rule)?.target {
                     self.context.not_evaluated(target.name());
                 }
@@ -280,9 +323,83 @@ impl Walk<'_> {
         }
     }
 
+    /// Tells what could not be evaluated, of the rules that were tried, and the way.
+    fn tell(&mut self) {
+        let Told { unknown, tried } = &mut self.told;
+        if !unknown.is_empty() || !tried.is_empty() {
+            tried.drain(..).for_each(|(step, tried)| self.context.tried(step, tried));
+            unknown.drain(..).for_each(|name| self.context.not_evaluated(name));
+        }
+        self.context.passed(&self.program.steps);
+        self.program.steps.clear();
+    }
+}
+
+/// A broken packet ends at once.
+const HOTDROP: Said = Said { verdict: ChainVerdict::Drop, step: None };
+
+/// A packet that nothing changes, and the table that it walks through.
+struct Seen<'a> {
+    program: &'a mut Program,
+    /// The table as it was written, and whether an account is wanted. It is not touched before it
+    /// must be: that would cost as much as the rule itself.
+    written: (&'a Table, bool),
+    view: &'a View<'a>,
+    told: &'a mut Told,
+}
+
+impl Seen<'_> {
+    /// The next rule from `at` on whose conditions the packet meets.
+    fn meet(&mut self, at: Place) -> Met {
+        let Program { indexes, rules, conditions, .. } = &mut *self.program;
+        let Some(rules) = rules.get(at.chain.rules()) else { return Met::End };
+        let (table, explains) = self.written;
+        let written = (table, at.chain.number);
+        let mut trial = Trial { view: self.view, conditions, written, explains, told: self.told };
+        if let Some(index) = indexes.get(at.chain.index as usize)
+            && !explains
+            && at.rule < rules.len()
+            && let Some(key) = Key::of(self.view)
+        {
+            return trial.first_met(rules, index.candidates(&key, at.rule));
+        }
+        trial.first_met(rules, at.rule..rules.len())
+    }
+
+    /// Where a met rule's goal leads from the rule before `at`. A verdict ends the walk; an empty
+    /// one is the first chain's policy.
+    fn go(&mut self, goal: Goal, at: &mut Place) -> Option<Option<ChainVerdict>> {
+        match goal {
+            Goal::Continue | Goal::Extension(_) => None,
+            Goal::Verdict(verdict) | Goal::Tail(verdict) => match verdict {
+                Verdict::Accept => Some(Some(ChainVerdict::Accept)),
+                Verdict::Drop => Some(Some(ChainVerdict::Drop)),
+                Verdict::Queue => Some(Some(ChainVerdict::Queue { number: 0, bypass: false })),
+                Verdict::Return => match self.program.callers.pop() {
+                    Some(caller) => {
+                        *at = caller;
+                        None
+                    }
+                    None => Some(None),
+                },
+            },
+            Goal::Jump { number, first, len } => {
+                self.program.callers.push(*at);
+                let chain = self.program.reach(Reached { number, first, len })?;
+                *at = Place { chain, rule: 0 };
+                None
+            }
+            Goal::Goto { number, first, len } => {
+                let chain = self.program.reach(Reached { number, first, len })?;
+                *at = Place { chain, rule: 0 };
+                None
+            }
+        }
+    }
+
     /// The end of a chain: back to where it was called from, or what its or the first chain's
     /// policy says.
-    fn leave(&mut self, chain: usize, entry: usize) -> Result<Place, Said> {
+    fn leave(&mut self, chain: Compiled, entry: Compiled) -> Result<Place, Said> {
         let said = self.end(chain);
         if chain == entry {
             return Err(said);
@@ -293,71 +410,35 @@ impl Walk<'_> {
         }
     }
 
-    /// The next rule from `at` on whose conditions the packet meets.
-    fn meet(&mut self, at: Place) -> Met {
-        let Program { chains, indexes, rules, conditions, .. } = &mut *self.program;
-        let Some(chain) = chains.get(at.chain) else { return Met::End };
-        let Some(rules) = rules.get(chain.rules()) else { return Met::End };
-        if at.rule >= rules.len() {
-            return Met::End;
-        }
-        let Some(view) = View::new(self.context) else { return Met::Hotdrop };
-        let index = indexes.get(chain.index as usize).filter(|_| !self.explains);
-        let key = index.and_then(|index| Some((index, Key::of(&view)?)));
-        let (unknown, tried) = (Vec::new(), Vec::new());
-        let written = (self.table, at.chain);
-        let explains = self.explains;
-        let mut trial = Trial { view: &view, conditions, written, explains, unknown, tried };
-        let met = match &key {
-            Some((index, key)) => trial.first_met(rules, index.candidates(key, at.rule)),
-            None => trial.first_met(rules, at.rule..rules.len()),
+    /// Counts and notes the rule that was met; its target, and its step.
+    fn count(&mut self, place: Place) -> Option<(Goal, Step)> {
+        let Program { ends, rules, steps, .. } = &mut *self.program;
+        let rule = rules.get_mut(place.chain.place(place.rule))?;
+        rule.counters.count(self.view.packet.length());
+        let kind = match rule.goal {
+            Goal::Tail(_) => kind_of_end(ends.get(place.chain.number as usize)?),
+            _ => StepKind::Rule,
         };
-        let Trial { unknown, tried, .. } = trial;
-        if !unknown.is_empty() || !tried.is_empty() {
-            self.tell(at.chain, unknown, tried);
-        }
-        met
-    }
-
-    /// Tells what could not be evaluated, and of the rules that were tried.
-    #[cold]
-    fn tell(&mut self, chain: usize, unknown: Vec<&'static str>, tried: Vec<(usize, Tried)>) {
-        let (table, chain) = (self.table.name, index_of(chain));
-        for (number, tried) in tried {
-            let step = Step { table, chain, kind: StepKind::Rule, number: one_based(number) };
-            self.context.tried(step, tried);
-        }
-        unknown.into_iter().for_each(|name| self.context.not_evaluated(name));
-    }
-
-    /// Counts and tells the rule that was met; its target, and its step.
-    fn count(&mut self, chain: usize, number: usize, length: usize) -> Option<(Goal, Step)> {
-        let Program { chains, ends, rules, .. } = &mut *self.program;
-        let rule = rules.get_mut(chains.get(chain)?.place(number))?;
-        rule.counters.count(length);
-        let kind = match rule.is_tail {
-            false => StepKind::Rule,
-            true => kind_of_end(ends.get(chain)?),
-        };
-        let table = self.table.name;
-        let step = Step { table, chain: index_of(chain), kind, number: one_based(number) };
-        self.context.passed(step);
+        let step = Step { kind, ..step(self.written.0, place.chain.number, place.rule) };
+        steps.push(step);
         Some((rule.goal, step))
     }
 
-    /// Counts and tells the end of a chain. Of a user's chain it says nothing.
-    fn end(&mut self, chain: usize) -> Said {
+    /// Counts and notes the end of a chain. Of a user's chain it says nothing.
+    fn end(&mut self, chain: Compiled) -> Said {
+        self.program.end(self.written.0, chain, self.view.packet.length())
+    }
+}
+
+impl Program {
+    /// See [`Seen::end`].
+    fn end(&mut self, table: &Table, chain: Compiled, length: usize) -> Said {
         let accepted = Said { verdict: ChainVerdict::Accept, step: None };
-        let table = self.table.name;
-        let Program { chains, ends, .. } = &mut *self.program;
-        let (Some(end), Some(of)) = (ends.get_mut(chain), chains.get(chain)) else {
-            return accepted;
-        };
-        let (kind, number) = (kind_of_end(end), one_based(of.len()));
-        let step = Step { table, chain: index_of(chain), kind, number };
-        self.context.passed(step);
+        let Some(end) = self.ends.get_mut(chain.number as usize) else { return accepted };
+        let step = Step { kind: kind_of_end(end), ..step(table, chain.number, chain.len()) };
+        self.steps.push(step);
         let ChainEnd::Policy(_, policy, counters) = end else { return accepted };
-        counters.count(self.context.packet().map_or(0, |packet| packet.length()));
+        counters.count(length);
         let verdict = match policy {
             Policy::Accept => ChainVerdict::Accept,
             Policy::Drop => ChainVerdict::Drop,
@@ -371,57 +452,60 @@ struct Trial<'a> {
     view: &'a View<'a>,
     /// The table's.
     conditions: &'a mut Conditions,
-    /// The table as it was written, and which of its chains. It is not touched before it must be:
-    /// that would cost as much as the rule itself.
-    written: (&'a Table, usize),
+    /// The table as it was written, and which of its chains.
+    written: (&'a Table, u32),
     explains: bool,
-    /// What could not be evaluated.
-    unknown: Vec<&'static str>,
-    /// An account of the rules, where one is wanted.
-    tried: Vec<(usize, Tried)>,
+    told: &'a mut Told,
 }
 
 impl Trial<'_> {
     /// The first of the rules of these numbers that the packet meets.
+    #[inline]
     fn first_met(&mut self, rules: &[Rule], numbers: impl Iterator<Item = usize>) -> Met {
-        let length = self.view.packet.length();
         for number in numbers {
             let Some(rule) = rules.get(number) else { return Met::End };
-            match self.meets(rule, number) {
+            let meets = match self.explains {
+                false => self.meets(rule, number, &mut 0),
+                true => self.explain(rule, number),
+            };
+            match meets {
                 Ok(false) => {}
-                Ok(true) => return Met::Rule { number, length },
+                Ok(true) => return Met::Rule(number),
                 Err(Broken::Unmet) => return Met::Hotdrop,
-                Err(Broken::Met) => return Met::Last { number, length },
+                Err(Broken::Met) => return Met::Last(number),
             }
         }
         Met::End
     }
 
-    fn meets(&mut self, rule: &Rule, number: usize) -> Result<bool, Broken> {
-        if !self.explains {
-            return match self.conditions.header_passes(rule, self.view)? {
-                true => self.tests_pass(rule, number, &mut 0),
-                false => Ok(false),
-            };
+    /// Says in `passed` how many of its matches have passed.
+    #[inline]
+    fn meets(&mut self, rule: &Rule, number: usize, passed: &mut usize) -> Result<bool, Broken> {
+        match self.conditions.header_passes(rule, self.view)? {
+            true => self.tests_pass(rule, number, passed),
+            false => Ok(false),
         }
-        let (mut passed, before) = (0, self.unknown.len());
-        let meets = match self.conditions.header_passes(rule, self.view) {
-            Ok(true) => self.tests_pass(rule, number, &mut passed),
-            other => other,
-        };
-        let fate = fate(&meets, self.unknown.len() > before);
+    }
+
+    #[cold]
+    fn explain(&mut self, rule: &Rule, number: usize) -> Result<bool, Broken> {
+        let (mut passed, before) = (0, self.told.unknown.len());
+        let meets = self.meets(rule, number, &mut passed);
+        let fate = fate(&meets, self.told.unknown.len() > before);
         if let Some(spec) = self.spec(number) {
-            self.tried.push((number, Tried::of(spec, passed, fate, self.view)));
+            let tried = Tried::of(spec, passed, fate, self.view);
+            let (table, chain) = self.written;
+            self.told.tried.push((step(table, chain, number), tried));
         }
         meets
     }
 
     fn spec(&self, number: usize) -> Option<&RuleSpec> {
         let (table, chain) = self.written;
-        table.chains.get(chain)?.rules.get(number)
+        table.chains.get(chain as usize)?.rules.get(number)
     }
 
-    /// Says in `passed` how far it came.
+    #[inline]
     fn tests_pass(
         &mut self,
         rule: &Rule,
@@ -438,7 +522,8 @@ impl Trial<'_> {
                 Err(Stop::NotEvaluated) => {
                     let spec = self.spec(number);
                     let one = spec.and_then(|spec| tested(&spec.matches).nth(*passed));
-                    self.unknown.extend(one.map(Match::name));
+                    let name = one.map(Match::name);
+                    self.told.unknown.extend(name);
                     return Ok(false);
                 }
             }
@@ -446,6 +531,12 @@ impl Trial<'_> {
         }
         if broken { Err(Broken::Met) } else { Ok(true) }
     }
+}
+
+/// The step of a rule of a table.
+fn step(table: &Table, chain: u32, rule: usize) -> Step {
+    let number = u32::try_from(rule).unwrap_or(u32::MAX).saturating_add(1);
+    Step { table: table.name, chain, kind: StepKind::Rule, number }
 }
 
 /// What TRACE calls a chain's end.
@@ -464,14 +555,6 @@ fn fate(passes: &Result<bool, Broken>, unknown: bool) -> Fate {
         Ok(false) => Fate::PassedOver,
         Err(_) => Fate::Broken,
     }
-}
-
-fn index_of(chain: usize) -> u32 {
-    u32::try_from(chain).unwrap_or(u32::MAX)
-}
-
-fn one_based(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 impl Counters {

@@ -350,10 +350,11 @@ impl Context for Around<'_, '_, '_> {
         }
     }
 
-    fn passed(&mut self, step: Step) {
+    fn passed(&mut self, steps: &[Step]) {
         let family = self.frame.layout.family();
-        self.notes.account.note(|| Station::Met(Passed { family, step }));
-        self.notes.path.push(Passed { family, step });
+        let passed = steps.iter().map(|step| Passed { family, step: *step });
+        passed.clone().for_each(|met| self.notes.account.note(|| Station::Met(met)));
+        self.notes.path.extend(passed);
     }
 
     fn explains(&self) -> bool {

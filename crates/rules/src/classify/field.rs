@@ -21,14 +21,14 @@ pub(super) struct Field {
     /// The length of the longest prefixes.
     longest: u32,
     /// These, by their values.
-    exact: HashMap<u128, u32, BuildHasherDefault<Mix>>,
+    exact: HashMap<u128, Node, BuildHasherDefault<Mix>>,
     /// Where another one of the shorter prefixes becomes the longest, ascending.
     bounds: Vec<u128>,
     /// Which one; one more than `bounds`, the first for values below all of them.
     between: Vec<u32>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Node {
     shorter: u32,
     set: Set,
@@ -36,23 +36,24 @@ struct Node {
 
 /// Where a value leads: the longest prefix that covers it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Path(u32);
+pub(super) struct Path(Option<Node>);
 
 impl Field {
     pub(super) fn path(&self, value: u128) -> Path {
         if let Some(node) = self.exact.get(&(value & mask(self.longest))) {
-            return Path(*node);
+            return Path(Some(*node));
         }
         let at = self.bounds.partition_point(|bound| *bound <= value);
-        Path(self.between.get(at).copied().unwrap_or(NOWHERE))
+        let node = self.between.get(at).copied().unwrap_or(NOWHERE);
+        Path(self.nodes.get(node as usize).copied())
     }
 
     /// The next word from `place` on with rules of any prefix on the path.
     #[inline]
-    pub(super) fn next_word(&self, path: Path, place: u32) -> Option<(u32, u64)> {
+    pub(super) fn next_word(&self, path: &Path, place: u32) -> Option<(u32, u64)> {
         let mut found: Option<(u32, u64)> = None;
         let mut at = path.0;
-        while let Some(node) = self.nodes.get(at as usize) {
+        while let Some(node) = at {
             if let Some((next, bits)) = self.sets.next_word(&node.set, place) {
                 found = match found {
                     Some((best, _)) if best < next => found,
@@ -60,7 +61,7 @@ impl Field {
                     _ => Some((next, bits)),
                 };
             }
-            at = node.shorter;
+            at = self.nodes.get(node.shorter as usize).copied();
         }
         found
     }
@@ -99,10 +100,10 @@ impl Builder {
                 }
             };
             let set = field.sets.add(&rules);
-            field.nodes.push(Node { shorter, set });
             if prefix.length == longest {
-                field.exact.insert(prefix.value, node);
+                field.exact.insert(prefix.value, Node { shorter, set });
             } else {
+                field.nodes.push(Node { shorter, set });
                 field.begin(prefix.value, node);
                 open.push(Open { prefix, node, shorter, rules });
             }

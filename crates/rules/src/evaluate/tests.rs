@@ -318,8 +318,8 @@ impl Context for Alone {
     fn not_evaluated(&mut self, extension: &'static str) {
         panic!("{extension}");
     }
-    fn passed(&mut self, step: Step) {
-        self.passed.push(step);
+    fn passed(&mut self, steps: &[Step]) {
+        self.passed.extend(steps);
     }
 }
 
