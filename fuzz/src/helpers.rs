@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
+use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId, Expectation};
 use stateward_conntrack::{
     Config, CtState, Direction, Flow, Hook, Instant, L4Key, PerDir, Status, Sysctls, Tracker,
     Tuple, Zone,
@@ -50,6 +50,7 @@ fn talk(helper: &dyn Helper, v6: bool, status: Status, mut bytes: &[u8]) {
         };
         next[direction] = next[direction].wrapping_add(payload.len() as u32);
         (around.announced, around.length) = (0, payload.len());
+        around.growth = helper.growth(payload.len());
         around.edits.clear();
         let _ = helper.help(&message, &mut memory, &mut around);
         assert!(around.announced <= MOST, "{} announces without end", helper.name());
@@ -60,6 +61,8 @@ struct Around {
     name: &'static str,
     tuples: PerDir<Tuple>,
     announced: usize,
+    /// By which the helper may make it longer.
+    growth: usize,
     /// Of the payload.
     length: usize,
     /// What is to be replaced of it.
@@ -86,7 +89,7 @@ impl Around {
         let reply = original.inverse().expect("ports have an inverse");
         let (name, tuples) = (helper.name(), PerDir([original, reply]));
         let (edits, master) = (Vec::new(), tracked.flow);
-        Around { name, tuples, announced: 0, length: 0, edits, tracker, master }
+        Around { name, tuples, announced: 0, growth: 0, length: 0, edits, tracker, master }
     }
 }
 
@@ -98,7 +101,32 @@ impl Surroundings for Around {
         self.tracker.expect(&mut self.master, announced.clone())
     }
 
-    fn replace(&mut self, place: Range<usize>, _: String) {
+    fn own_before(&self, before: Option<ExpectId>) -> Option<&Expectation> {
+        self.tracker.own_before(&self.master, before)
+    }
+
+    fn elsewhere(&self, tuple: &Tuple) -> Option<&Expectation> {
+        self.tracker.expected_elsewhere(&self.master, tuple)
+    }
+
+    fn withdraw(&mut self, id: ExpectId) {
+        assert!(self.tracker.unexpect(id).is_some(), "{} takes back what is not there", self.name);
+    }
+
+    fn activate(&mut self, id: ExpectId, seconds: u32) {
+        assert!(self.tracker.refresh_expectation(id, seconds), "{} wakes nothing", self.name);
+        self.tracker.activate_expectation(id);
+    }
+
+    fn keep_numbers(&mut self) {}
+
+    fn redirect(&mut self, port: u16) {
+        assert_ne!(port, 0, "{} sends it nowhere", self.name);
+    }
+
+    fn replace(&mut self, place: Range<usize>, with: Vec<u8>) {
+        let longer = with.len().saturating_sub(place.len());
+        assert!(longer <= self.growth, "{} grows by {longer}", self.name);
         assert!(place.start <= place.end && place.end <= self.length, "within the payload");
         let overlaps = |other: &Range<usize>| place.start < other.end && other.start < place.end;
         assert!(!self.edits.iter().any(overlaps), "{} edits the same bytes twice", self.name);

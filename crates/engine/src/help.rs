@@ -8,17 +8,17 @@
 use core::net::Ipv4Addr;
 use core::ops::Range as Place;
 
-use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
+use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId, Expectation};
 use stateward_conntrack::{CtState, Direction, Flow, PerDir, Status, Tracker, Tuple, Zone};
 use stateward_helpers::{Doubt, Help, Helper, Memory, Message, Surroundings};
-use stateward_nat::{Chance, Manip, Range, bind, seqadj};
-use stateward_rules::Hook;
-use stateward_wire::edit::Edit;
+use stateward_nat::{Chance, seqadj};
+use stateward_rules::{Hook, TableName, TableSet};
+use stateward_wire::edit::{Edit, End};
 use stateward_wire::{Family, Packet, protocol};
 
 use crate::account::{Deed, Station};
 use crate::engine::{At, Engine, Port, Why};
-use crate::nat::{self, NatDrop, checksum_field};
+use crate::nat::{NatDrop, checksum_field};
 use crate::walk::{Ended, Frame, Walker};
 
 /// The helpers that connections may have.
@@ -40,12 +40,24 @@ impl Helpers {
     }
 }
 
+impl Helpers {
+    /// By how much any of a protocol may make a payload longer; none, if there is none.
+    fn growth(&self, protocol: u8, payload: usize) -> Option<usize> {
+        let all = self.0.iter().filter(|helper| helper.protocol() == protocol);
+        all.map(|helper| helper.growth(payload)).max()
+    }
+}
+
 /// What a helper has found.
 struct Found {
     help: Help,
     memory: Memory,
     /// Places in the payload, and what is to stand there.
-    edits: Vec<(Place<usize>, String)>,
+    edits: Vec<(Place<usize>, Vec<u8>)>,
+    /// TCP's numbers do not follow the edits.
+    keeps_numbers: bool,
+    /// UDP's port that the packet is sent to, if that is another one.
+    redirected: Option<u16>,
     announced: Vec<ExpectId>,
     /// TCP's number of the payload's first byte.
     sequence: u32,
@@ -85,7 +97,8 @@ impl Engine {
         walker: &mut Walker<'_>,
         frame: &mut Frame<'_>,
     ) -> Result<(), Ended> {
-        const EITHER: u16 = Status::HELPER.0 | Status::SEQ_ADJUST.0;
+        // What was announced may have been given a helper, which its status does not say.
+        const EITHER: u16 = Status::HELPER.0 | Status::SEQ_ADJUST.0 | Status::EXPECTED.0;
         let Some(tracked) = walker.tracked.as_ref().filter(|_| self.tracker.helps()) else {
             return Ok(());
         };
@@ -98,7 +111,7 @@ impl Engine {
             return Ok(());
         }
         let before = frame.layout.length();
-        if status.has(Status::HELPER) {
+        if self.tracker.helper(&tracked.flow).is_some() {
             self.ask_helper(walker, frame)?;
         }
         // What this host sends to itself is moved on its way out alone.
@@ -125,7 +138,8 @@ impl Engine {
         };
         let reading = Reading { direction, state: tracked.state, broadcast };
         let Some(found) = self.read(&packet, reading, &mut tracked.flow) else { return Ok(()) };
-        if found.gathers || !found.edits.is_empty() {
+        let changes = !found.edits.is_empty() || found.redirected.is_some();
+        if found.gathers || changes {
             walker.gathered = walker.gathered.max(packet.length());
         }
         self.tracker.set_helper_memory(&mut tracked.flow, found.memory);
@@ -134,7 +148,7 @@ impl Engine {
             Help::Doubt(doubt) => walker.doubt = Some(doubt),
             Help::Pass => {}
         }
-        if found.edits.is_empty() {
+        if !changes {
             return Ok(());
         }
         self.notes.account.note(|| Station::Did(Deed::Edited));
@@ -166,7 +180,17 @@ impl Engine {
         let (edits, announced) = (Vec::new(), Vec::new());
         let payload = packet.length() - payload.len();
         let (help, gathers) = (Help::Pass, helper.gathers(&message));
-        let mut found = Found { help, memory, edits, announced, sequence, payload, gathers };
+        let mut found = Found {
+            help,
+            memory,
+            edits,
+            keeps_numbers: false,
+            redirected: None,
+            announced,
+            sequence,
+            payload,
+            gathers,
+        };
         let (tracker, chance) = (&mut self.tracker, &mut self.chance);
         let mut memory = found.memory;
         let mut asking = Asking { tracker, flow, chance, found: &mut found };
@@ -188,11 +212,18 @@ impl Engine {
         for (place, with) in edits {
             let within = found.payload + place.start..found.payload + place.end;
             let mut edit = Edit::new(frame.bytes, frame.layout).with_field(field);
-            frame.layout = edit.replace_payload(within, with.as_bytes())?;
+            frame.layout = edit.replace_payload(within, with)?;
             let longer = with.len() as i32 - place.len() as i32;
-            if frame.layout.upper().is_some_and(|upper| upper.protocol == protocol::TCP) {
+            let is_tcp = frame.layout.upper().is_some_and(|upper| upper.protocol == protocol::TCP);
+            if is_tcp && !found.keeps_numbers {
                 self.tracker.note_longer(flow, direction, found.sequence, longer);
             }
+        }
+        if let Some(port) = found.redirected {
+            let mut edit = Edit::new(frame.bytes, frame.layout).with_field(field);
+            edit.set_port(End::Destination, port);
+            // As in the kernel, the checksum is computed anew.
+            edit.replace_payload(found.payload..found.payload, b"")?;
         }
         Some(())
     }
@@ -217,49 +248,28 @@ impl Engine {
             .map_err(|why| walker.drop(At::Helper, Why::Nat(NatDrop::Refused(why))))
     }
 
-    /// A connection that a translated one has announced is translated as that one is, before any
-    /// rule is asked.
-    #[inline]
-    pub(crate) fn follow_master(&mut self, walker: &mut Walker<'_>) {
-        if walker.tracked.as_ref().is_some_and(|tracked| tracked.expectation.is_some()) {
-            self.bind_child(walker);
+    /// The bytes by which a helper may make a packet longer, which then needs room behind it; none,
+    /// if none reads it. What is not in the table by this tuple may get a helper on its way.
+    pub(crate) fn growth(&self, packet: &Packet<'_>) -> Option<usize> {
+        let family = packet.family();
+        let assigned = (self.rules.assign_helpers(family)
+            || !self.tracker.expectations().is_empty())
+            && self.rules.have(family, TableSet::of(&[TableName::Nat]));
+        if !self.tracker.helps() && !assigned {
+            return None;
         }
-    }
-
-    #[cold]
-    fn bind_child(&mut self, walker: &mut Walker<'_>) {
-        let Some(tracked) = &mut walker.tracked else { return };
-        let (Some(expectation), Flow::Unconfirmed(conn)) =
-            (&tracked.expectation, &mut tracked.flow)
-        else {
-            return;
-        };
-        let Some(follows) = expectation.announced.nat else { return };
-        let master = expectation.master;
-        let tuples = self.tracker.tuples(&Flow::Confirmed(master.id)).unwrap_or(master.tuples);
-        let other = tuples[!follows.direction];
-        let source = Range::address(other.destination());
-        let ports = Some([follows.port; 2]);
-        let destination = Range { ports, ..Range::address(other.source()) };
-        for (range, manip) in [(source, Manip::Source), (destination, Manip::Destination)] {
-            if let Some(binding) = bind(&mut self.tracker, conn, &range, manip, &mut self.chance) {
-                walker.starved = nat::starved(binding.how).or(walker.starved);
-                self.notes.account.note(|| Station::Bound(binding));
+        let tuple = Tuple::of(packet, Zone::DEFAULT)?;
+        let of = tuple.protocol();
+        let (payload, _) = Message::of(packet, of).filter(|(payload, _)| !payload.is_empty())?;
+        match self.tracker.reader(&tuple) {
+            None if assigned => self.helpers.growth(of, payload.len()),
+            None | Some((_, None)) => None,
+            Some((status, Some(name))) => {
+                let is_translated = status.has(Status::SRC_NAT) || status.has(Status::DST_NAT);
+                let helper = self.helpers.find(name, of, family).filter(|_| is_translated)?;
+                Some(helper.growth(payload.len()))
             }
         }
-    }
-
-    /// Whether a helper may want to edit the packet, which then needs room behind it.
-    pub(crate) fn may_be_edited(&self, packet: &Packet<'_>) -> bool {
-        if !self.tracker.helps() {
-            return false;
-        }
-        let tuple = Tuple::of(packet, Zone::DEFAULT);
-        let Some(standing) = tuple.and_then(|tuple| self.tracker.standing(&tuple)) else {
-            return false;
-        };
-        let status = standing.status;
-        status.has(Status::HELPER) && (status.has(Status::SRC_NAT) || status.has(Status::DST_NAT))
     }
 }
 
@@ -288,8 +298,33 @@ impl Surroundings for Asking<'_> {
         Ok(id)
     }
 
-    fn replace(&mut self, place: Place<usize>, with: String) {
+    fn own_before(&self, before: Option<ExpectId>) -> Option<&Expectation> {
+        self.tracker.own_before(self.flow, before)
+    }
+
+    fn elsewhere(&self, tuple: &Tuple) -> Option<&Expectation> {
+        self.tracker.expected_elsewhere(self.flow, tuple)
+    }
+
+    fn withdraw(&mut self, id: ExpectId) {
+        self.tracker.unexpect(id);
+    }
+
+    fn activate(&mut self, id: ExpectId, seconds: u32) {
+        self.tracker.refresh_expectation(id, seconds);
+        self.tracker.activate_expectation(id);
+    }
+
+    fn replace(&mut self, place: Place<usize>, with: Vec<u8>) {
         self.found.edits.push((place, with));
+    }
+
+    fn keep_numbers(&mut self) {
+        self.found.keeps_numbers = true;
+    }
+
+    fn redirect(&mut self, port: u16) {
+        self.found.redirected = Some(port);
     }
 
     fn port_above(&mut self, lowest: u16) -> u16 {

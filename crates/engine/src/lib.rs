@@ -14,6 +14,7 @@
 pub mod account;
 pub mod defrag;
 mod engine;
+mod follow;
 mod help;
 mod host;
 mod link;

@@ -10,7 +10,6 @@ use crate::defrag::{self, Cut, Expired, Origins, Place, Reassembled, Side, cut};
 use crate::engine::{At, By, Emitted, Engine, Outcome, Port, Verdict, Why};
 use crate::host::Error;
 use crate::link::LinkHeader;
-use crate::room::ROOM;
 use crate::route::{InterfaceId, RoutingDrop};
 use crate::walk::{Ended, Frame, Walker};
 
@@ -80,8 +79,8 @@ impl Engine {
         let mark = self.arrival_mark;
         let mut walker = Walker { largest_piece, incomplete, link, mark, ..Walker::new(now, port) };
         let (layout, came) = (packet.layout(), packet.length());
-        if self.tracker.helps() || self.rules.lengthen(layout.family()) {
-            bytes.resize(bytes.len() + ROOM, 0);
+        if let Some(length) = self.length_with_room(&packet) {
+            bytes.resize(length.max(bytes.len()), 0);
         }
         let mut frame = Frame { bytes: &mut bytes, layout };
         let ended = self.pass(&mut walker, &mut frame);

@@ -9,24 +9,32 @@ use stateward_wire::{Network, Packet, TcpFlags, TcpHeader, protocol};
 
 use crate::engine::{Arrival, By, Emitted, Engine, From, Outcome, Verdict};
 
-/// As many bytes as a TCP header can have of options, or an address's text may grow by.
-pub(crate) const ROOM: usize = 64;
+/// As many bytes as a TCP header can have of options.
+const ROOM: usize = 64;
+
+/// The longest packet: IPv6's, whose header does not count.
+const MOST: usize = 40 + u16::MAX as usize;
 
 impl Engine {
     /// A copy with room, if the packet may need it and has not as much behind it.
     #[inline(never)]
     pub(crate) fn with_room(&self, packet: &Packet<'_>, available: usize) -> Option<Vec<u8>> {
-        if available >= packet.length() + ROOM || packet.is_cut() || !states_length(packet) {
+        if packet.is_cut() || !states_length(packet) {
             return None;
         }
-        let lengthened = self.rules.lengthen(packet.family()) && may_lengthen(packet);
-        if !lengthened && !self.may_be_edited(packet) {
-            return None;
-        }
-        let mut copy = Vec::with_capacity(packet.length() + ROOM);
+        let length = self.length_with_room(packet).filter(|length| available < *length)?;
+        let mut copy = Vec::with_capacity(length);
         copy.extend_from_slice(packet.bytes());
-        copy.resize(packet.length() + ROOM, 0);
+        copy.resize(length, 0);
         Some(copy)
+    }
+
+    /// The bytes that a packet may come to need; none, if nothing makes it longer.
+    pub(crate) fn length_with_room(&self, packet: &Packet<'_>) -> Option<usize> {
+        let lengthened = self.rules.lengthen(packet.family()) && may_lengthen(packet);
+        let room = self.growth(packet).max(lengthened.then_some(ROOM))?;
+        // No packet becomes longer than its length can say.
+        Some((packet.length() + room).min(MOST.max(packet.length())))
     }
 
     /// The copy walks.

@@ -34,6 +34,8 @@ pub(crate) struct Rules {
     v6: Option<CompiledRuleset>,
     /// Whose packets may become longer by them.
     lengthening: Vec<Family>,
+    /// Whose connections may get a helper by them.
+    assigning: Vec<Family>,
     /// Whose rules ask for labels.
     labelling: Vec<Family>,
 }
@@ -55,6 +57,11 @@ impl Rules {
     /// Whether packets of a family may become longer.
     pub(crate) fn lengthen(&self, family: Family) -> bool {
         self.lengthening.contains(&family)
+    }
+
+    /// Whether connections of a family may get a helper.
+    pub(crate) fn assign_helpers(&self, family: Family) -> bool {
+        self.assigning.contains(&family)
     }
 
     fn of_mut(&mut self, family: Family) -> &mut Option<CompiledRuleset> {
@@ -134,6 +141,10 @@ impl Notes {
     }
 }
 
+fn assigns(target: &Target) -> bool {
+    matches!(target, Target::Extension(Extension::Ct(ct)) if !ct.helper.is_empty())
+}
+
 impl Engine {
     /// Puts rules in force; those of the other family stay, and so does what old and new rules
     /// share by name. Rules that ask what connections have counted turn `nf_conntrack_acct` on, as
@@ -145,6 +156,7 @@ impl Engine {
         }
         let family = rules.rules().family;
         self.rules.lengthening.retain(|other| *other != family);
+        self.rules.assigning.retain(|other| *other != family);
         self.rules.labelling.retain(|other| *other != family);
         let mut matches = all(rules).flat_map(|rule| &rule.matches);
         if matches.any(|one| matches!(one, Match::Connlabel(_))) {
@@ -153,6 +165,9 @@ impl Engine {
         self.tracker.set_labelling(!self.rules.labelling.is_empty());
         if all(rules).any(|rule| matches!(rule.target, Target::Extension(Extension::Tcpmss(_)))) {
             self.rules.lengthening.push(family);
+        }
+        if all(rules).any(|rule| assigns(&rule.target)) {
+            self.rules.assigning.push(family);
         }
         self.shared.get_mut().adopt(rules);
         *self.rules.of_mut(family) = Some(CompiledRuleset::new(rules));

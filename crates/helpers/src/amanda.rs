@@ -63,7 +63,7 @@ impl Helper for Amanda {
                 help = match nat::announce(around, announced) {
                     Ok(port) => {
                         let port = port.to_string();
-                        around.replace(line.replace(digits, &port), port);
+                        around.replace(line.replace(digits, &port), port.into_bytes());
                         Help::Pass
                     }
                     Err(doubt) => Help::Drop(doubt),

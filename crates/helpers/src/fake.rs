@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId};
-use stateward_conntrack::{Config, Flow, Hook, Sysctls, Tracker, Zone};
+use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId, Expectation};
+use stateward_conntrack::{Config, Flow, Hook, Sysctls, Tracker, Tuple, Zone};
 use stateward_wire::{Packet, compose};
 
 use crate::Surroundings;
@@ -12,6 +12,8 @@ use crate::Surroundings;
 pub(crate) struct Fake {
     pub(crate) announced: Vec<Announcement>,
     pub(crate) edits: Vec<(Range<usize>, String)>,
+    /// The port that the packet is sent to, if that is another one.
+    pub(crate) redirected: Option<u16>,
     /// Answers to what will be announced next, the last one first.
     pub(crate) refusals: Vec<ExpectError>,
     tracker: Tracker,
@@ -28,8 +30,8 @@ impl Default for Fake {
         let bytes = compose::udp(end(1), end(2), b"");
         let packet = Packet::parse(&bytes).unwrap();
         let tracked = tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, Default::default());
-        let (announced, edits, refusals) = Default::default();
-        Fake { announced, edits, refusals, tracker, master: tracked.flow }
+        let (announced, edits, refusals, redirected) = Default::default();
+        Fake { announced, edits, refusals, redirected, tracker, master: tracked.flow }
     }
 }
 
@@ -43,8 +45,31 @@ impl Surroundings for Fake {
         self.tracker.expect(&mut self.master, announced.clone())
     }
 
-    fn replace(&mut self, place: Range<usize>, with: String) {
-        self.edits.push((place, with));
+    fn own_before(&self, before: Option<ExpectId>) -> Option<&Expectation> {
+        self.tracker.own_before(&self.master, before)
+    }
+
+    fn elsewhere(&self, tuple: &Tuple) -> Option<&Expectation> {
+        self.tracker.expected_elsewhere(&self.master, tuple)
+    }
+
+    fn withdraw(&mut self, id: ExpectId) {
+        self.tracker.unexpect(id);
+    }
+
+    fn activate(&mut self, id: ExpectId, seconds: u32) {
+        self.tracker.refresh_expectation(id, seconds);
+        self.tracker.activate_expectation(id);
+    }
+
+    fn replace(&mut self, place: Range<usize>, with: Vec<u8>) {
+        self.edits.push((place, String::from_utf8(with).unwrap()));
+    }
+
+    fn keep_numbers(&mut self) {}
+
+    fn redirect(&mut self, port: u16) {
+        self.redirected = Some(port);
     }
 
     fn port_above(&mut self, lowest: u16) -> u16 {

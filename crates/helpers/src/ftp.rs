@@ -188,7 +188,10 @@ impl Ftp {
         let known = other.destination();
         match nat::announce(around, nat::follow(data, !message.direction, place.port)) {
             Ok(port) => {
-                around.replace(place.at..place.at + place.length, form.write(known, port));
+                around.replace(
+                    place.at..place.at + place.length,
+                    form.write(known, port).into_bytes(),
+                );
                 Help::Pass
             }
             Err(doubt) => Help::Drop(doubt),

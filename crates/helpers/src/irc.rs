@@ -83,7 +83,7 @@ impl Helper for Irc {
         }
         match nat::announce(around, nat::follow(dcc, Direction::Reply, port)) {
             Ok(port) => {
-                around.replace(at..at + length, format!("{} {port}", known.to_bits()));
+                around.replace(at..at + length, format!("{} {port}", known.to_bits()).into_bytes());
                 Help::Pass
             }
             Err(doubt) => Help::Drop(doubt),

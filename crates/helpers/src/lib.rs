@@ -62,7 +62,8 @@ use core::ops::Range;
 
 pub use stateward_conntrack::HelperMemory as Memory;
 use stateward_conntrack::expect::{
-    Announcement, ExpectClass, ExpectError, ExpectFlags, ExpectId, ExpectMask, Identical,
+    Announcement, ExpectClass, ExpectError, ExpectFlags, ExpectId, ExpectMask, Expectation,
+    Identical,
 };
 use stateward_conntrack::{CtState, Direction, PerDir, Status, Tuple};
 use stateward_wire::{Family, Packet, TcpHeader, UdpHeader, protocol};
@@ -75,6 +76,7 @@ mod irc;
 mod nat;
 mod netbios_ns;
 mod sane;
+mod sip;
 mod text;
 mod tftp;
 
@@ -83,6 +85,7 @@ pub use ftp::{Ftp, Trust};
 pub use irc::Irc;
 pub use netbios_ns::NetbiosNs;
 pub use sane::Sane;
+pub use sip::{Peers, Sip};
 pub use tftp::Tftp;
 
 /// A packet of a connection that has a helper.
@@ -135,10 +138,28 @@ pub trait Surroundings {
     /// When the tracker refuses it; the helper decides what becomes of the packet.
     fn expect(&mut self, announced: &Announcement) -> Result<ExpectId, ExpectError>;
 
+    /// The newest that this connection has announced, or the newest that is older than another one.
+    fn own_before(&self, before: Option<ExpectId>) -> Option<&Expectation>;
+
+    /// What a packet would fulfil, if another connection has announced it.
+    fn elsewhere(&self, tuple: &Tuple) -> Option<&Expectation>;
+
+    /// Takes back what was announced.
+    fn withdraw(&mut self, id: ExpectId);
+
+    /// Lets what was announced be fulfilled from now on, for so many seconds.
+    fn activate(&mut self, id: ExpectId, seconds: u32);
+
     /// Asks for other bytes in place of some of the payload's. It is done after the helper, and
     /// lengths, checksums and sequence numbers follow; if it cannot be done, the packet is dropped.
     /// Places are those of the payload as it came; no two overlap.
-    fn replace(&mut self, place: Range<usize>, with: String);
+    fn replace(&mut self, place: Range<usize>, with: Vec<u8>);
+
+    /// TCP's numbers do not follow what this packet is edited to, as where the kernel forgets it.
+    fn keep_numbers(&mut self);
+
+    /// Sends the packet to another port of UDP's. It is done after the helper.
+    fn redirect(&mut self, port: u16);
 
     /// A port from `lowest` on, by chance; never the last one that there is, but for that itself.
     fn port_above(&mut self, lowest: u16) -> u16;
@@ -190,17 +211,29 @@ pub enum Doubt {
     NoPort,
     /// Behind NAT the address that it names could not be replaced.
     CannotEdit,
+    /// Something that it must say is not there, or cannot be read.
+    Unreadable {
+        /// What.
+        what: &'static str,
+    },
+    /// It names a port at which nobody is believed to listen.
+    PortOutOfRange {
+        /// This one.
+        port: u32,
+    },
 }
 
 impl Doubt {
     /// Every code, in the order of [`Doubt::index`].
-    pub const CODES: [&'static str; 6] = [
+    pub const CODES: [&'static str; 8] = [
         "helper_partial",
         "helper_third_host",
         "helper_refused",
         "helper_port_zero",
         "helper_no_port",
         "helper_cannot_edit",
+        "helper_unreadable",
+        "helper_port_out_of_range",
     ];
 
     /// The stable word of this reason.
@@ -217,6 +250,8 @@ impl Doubt {
             Doubt::PortZero => 3,
             Doubt::NoPort => 4,
             Doubt::CannotEdit => 5,
+            Doubt::Unreadable { .. } => 6,
+            Doubt::PortOutOfRange { .. } => 7,
         }
     }
 }
@@ -232,6 +267,10 @@ impl fmt::Display for Doubt {
             }
             Doubt::NoPort => f.write_str("no port is free for the connection that it announces"),
             Doubt::CannotEdit => f.write_str("the address that it names could not be replaced"),
+            Doubt::Unreadable { what } => write!(f, "{what} is missing, or cannot be read"),
+            Doubt::PortOutOfRange { port } => {
+                write!(f, "it names port {port}: only 1024 to 65535 are believed")
+            }
             Doubt::PortZero => f.write_str("it names no port: nothing is expected there"),
             Doubt::Refused(error) => write!(f, "what it announces cannot be expected: {error}"),
         }
@@ -256,6 +295,12 @@ pub trait Helper {
     fn gathers(&self, message: &Message<'_>) -> bool {
         let _ = message;
         false
+    }
+
+    /// The most bytes by which it makes a payload of this length longer.
+    fn growth(&self, payload: usize) -> usize {
+        let _ = payload;
+        64
     }
 
     /// Reads a packet of a connection in either direction, the first one included.
@@ -295,6 +340,8 @@ pub fn all() -> Vec<Box<dyn Helper + Send>> {
         Box::new(Irc),
         Box::new(NetbiosNs),
         Box::new(Sane),
+        Box::new(Sip::over(protocol::TCP)),
+        Box::new(Sip::over(protocol::UDP)),
         Box::new(Tftp),
     ]
 }

@@ -1,6 +1,6 @@
 //! Numbers and words as helpers read them: from the start of bytes, telling how many they took.
 
-use core::net::Ipv6Addr;
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 /// The same letters, upper or lower case.
 pub(crate) fn same_word(one: &[u8], other: &[u8]) -> bool {
@@ -51,6 +51,81 @@ pub(crate) fn ipv6(bytes: &[u8]) -> Option<Ipv6Addr> {
         length += 1;
     }
     core::str::from_utf8(text.get(..length)?).ok()?.parse().ok()
+}
+
+/// An IPv4 address up to a byte that cannot be of one, and its length. A letter that is a digit of
+/// base 16 spoils it, as in the kernel; zeros before its numbers do not.
+pub(crate) fn v4_prefix(bytes: &[u8]) -> Option<(Ipv4Addr, usize)> {
+    let mut octets = [0_u8; 4];
+    let (mut count, mut digits, mut number) = (0, 0, 0_u16);
+    for at in 0..=bytes.len() {
+        match bytes.get(at) {
+            Some(digit) if digit.is_ascii_digit() => {
+                number = number * 10 + u16::from(digit - b'0');
+                u8::try_from(number).ok()?;
+                digits += 1;
+            }
+            Some(letter) if letter.is_ascii_hexdigit() => return None,
+            end => {
+                *octets.get_mut(count)? = number as u8;
+                count += 1;
+                let dot = end == Some(&b'.');
+                if digits == 0 || dot == (count == octets.len()) {
+                    return None;
+                }
+                if !dot {
+                    return Some((octets.into(), at));
+                }
+                (digits, number) = (0, 0);
+            }
+        }
+    }
+    None
+}
+
+/// An IPv6 address up to a byte that cannot be of one, and its length.
+pub(crate) fn v6_prefix(bytes: &[u8]) -> Option<(Ipv6Addr, usize)> {
+    let is_part = |byte: &u8| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.');
+    let length = bytes.iter().position(|byte| !is_part(byte)).unwrap_or(bytes.len());
+    let all = bytes.get(..length)?;
+    // Nothing but a dotted end ends before a colon.
+    let dot = all.iter().position(|byte| *byte == b'.').unwrap_or(length);
+    let colon = all.get(dot..)?.iter().position(|byte| *byte == b':');
+    let length = colon.map_or(length, |colon| dot + colon);
+    Some((ipv6(all.get(..length)?)?, length))
+}
+
+/// An IPv6 address as the kernel writes it: the first of the longest rows of zeros left out, if
+/// there are two; the end dotted, if it is an IPv4 address.
+pub(crate) fn compressed(address: Ipv6Addr) -> String {
+    use core::fmt::Write;
+    let groups = address.segments();
+    let [_, _, _, _, above, marker, ..] = groups;
+    let is_isatap = above & !0x0200 == 0 && marker == 0x5efe;
+    let dotted = address.to_ipv4_mapped().is_some() || is_isatap;
+    let shown = if dotted { 6 } else { groups.len() };
+    let rows = (0..shown).map(|from| {
+        let row = groups.get(from..shown).unwrap_or_default();
+        (row.iter().take_while(|group| **group == 0).count(), from)
+    });
+    let longest = rows.rev().max_by_key(|(length, _)| *length).filter(|(length, _)| *length > 1);
+    let (length, from) = longest.unwrap_or((0, usize::MAX));
+    let mut text = String::new();
+    for (at, group) in groups.iter().enumerate().take(shown) {
+        if at == from {
+            text.push_str("::");
+        } else if !(from..from.saturating_add(length)).contains(&at) {
+            let colon = if at == 0 || text.ends_with(':') { "" } else { ":" };
+            // Writing to a String does not fail.
+            let _ = write!(text, "{colon}{group:x}");
+        }
+    }
+    if dotted {
+        let colon = if text.ends_with(':') { "" } else { ":" };
+        let [.., a, b, c, d] = address.octets();
+        let _ = write!(text, "{colon}{}", Ipv4Addr::new(a, b, c, d));
+    }
+    text
 }
 
 /// The digits at the start as a number, which overflows silently, and how many there are; 0 if
@@ -114,6 +189,46 @@ mod tests {
         assert_eq!(address("64:ff9b::192.0.002.1").as_deref(), Some("64:ff9b::c000:201"));
         for text in ["", "1::2::3", "12345::", "1:2:3:4:5:6:7:8:9", "::g", "::1%eth0"] {
             assert_eq!(address(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_ends_where_its_bytes_do() {
+        let v4 =
+            |text: &str| v4_prefix(text.as_bytes()).map(|(address, at)| (address.to_string(), at));
+        for (text, length) in [("192.0.2.1", 9), ("192.0.2.1:9", 9), ("192.0.2.1g", 9)] {
+            assert_eq!(v4(text), Some(("192.0.2.1".to_owned(), length)), "{text}");
+        }
+        assert_eq!(v4("0192.0.002.1;"), Some(("192.0.2.1".to_owned(), 12)));
+        for text in ["", "192", "192.0.2", "192.0.2.", "192.0.2.1.", "192.0.2.256", "1.2.3.4a"] {
+            assert_eq!(v4(text), None, "{text}");
+        }
+        let v6 =
+            |text: &str| v6_prefix(text.as_bytes()).map(|(address, at)| (compressed(address), at));
+        assert_eq!(v6("2001:db8::7]:5060"), Some(("2001:db8::7".to_owned(), 11)));
+        assert_eq!(v6("::192.0.2.1:7"), Some(("::c000:201".to_owned(), 11)));
+        for text in ["", ":", "2001:db8:", "1::2::3", "1:2:3:4:5:6:7:8:", "g::"] {
+            assert_eq!(v6(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_of_the_longest_rows_of_zeros_is_left_out() {
+        for text in [
+            "::",
+            "::1",
+            "1::",
+            "2001:db8::7",
+            "1:0:2:3:4:5:6:7",
+            "1::2:0:0:3:4",
+            "::ffff:192.0.2.1",
+            "2001:db8::5efe:192.0.2.1",
+            "2001:db8::200:5efe:192.0.2.1",
+            "::5efe:192.0.2.1",
+            "1:2:3:4:5:6:7:8",
+        ] {
+            let (address, length) = v6_prefix(text.as_bytes()).unwrap();
+            assert_eq!((compressed(address).as_str(), length), (text, text.len()));
         }
     }
 

@@ -10,6 +10,7 @@ use crate::expect::{Announcement, ExpectError, ExpectId, Expectation, Log, Maste
 use crate::status::{Direction, PerDir, Status};
 use crate::table::Unconfirmed;
 use crate::time::Span;
+use crate::tuple::Tuple;
 
 impl Tracker {
     /// Announces a connection on behalf of the helper of `flow`.
@@ -21,6 +22,20 @@ impl Tracker {
         let master = self.master(flow).ok_or(ExpectError::NoMaster)?;
         let log = Log { at: self.now, events: &mut self.events };
         self.expectations.insert(master, announced, self.sysctls.expect_max, log)
+    }
+
+    /// The newest that a packet's connection has announced, or the newest older than another one.
+    pub fn own_before(&self, flow: &Flow, before: Option<ExpectId>) -> Option<&Expectation> {
+        let mut own = self.expectations.of(master_id(flow)?).rev();
+        own.find(|one| before.is_none_or(|before| one.id < before))
+    }
+
+    /// What a packet with this tuple would fulfil, if it is in the zone of `flow` and another
+    /// connection has announced it.
+    pub fn expected_elsewhere(&self, flow: &Flow, tuple: &Tuple) -> Option<&Expectation> {
+        let zone = zone_of(&self.tuples(flow)?);
+        let own = master_id(flow);
+        self.expectations.find(tuple, zone).filter(|found| Some(found.master.id) != own)
     }
 
     /// Takes an expectation back; `None` if it is gone already.
@@ -82,7 +97,8 @@ impl Tracker {
         let extra = conn.extra_mut();
         extra.master = Some((master.id, master.tuples[Direction::Original]));
         if let Some(helper) = expectation.announced.assigns {
-            conn.assign_helper(helper);
+            // Its status does not say so, as in the kernel.
+            conn.extra_mut().helper = Some(helper);
             self.helping = true;
         }
         Some(Box::new(expectation))
@@ -101,6 +117,14 @@ impl Tracker {
             let log = Log { at: self.now, events: &mut self.events };
             self.expectations.remove_of(provisional(conn), log);
         }
+    }
+}
+
+fn master_id(flow: &Flow) -> Option<ConnId> {
+    match flow {
+        Flow::None => None,
+        Flow::Confirmed(id) => Some(*id),
+        Flow::Unconfirmed(conn) => Some(provisional(conn)),
     }
 }
 

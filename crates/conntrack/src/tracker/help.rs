@@ -7,6 +7,7 @@ use super::{Flow, Tracker};
 use crate::seqadj::SeqAdjust;
 use crate::status::{Direction, PerDir, Status};
 use crate::time::Span;
+use crate::tuple::Tuple;
 
 /// What a helper keeps of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,6 +35,14 @@ impl Tracker {
         };
         let extra = extra?;
         Some((extra.helper?, extra.memory))
+    }
+
+    /// The status and the helper of the connection that has this tuple in either direction; `None`
+    /// if there is none.
+    pub fn reader(&self, tuple: &Tuple) -> Option<(Status, Option<&'static str>)> {
+        let (slot, _) = self.table.find(tuple)?;
+        let entry = self.table.entry(slot)?;
+        Some((entry.status, self.table.extra_of(entry).and_then(|extra| extra.helper)))
     }
 
     /// Gives a packet's connection so many seconds from now, unless its timeout is fixed.

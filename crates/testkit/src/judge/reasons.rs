@@ -4,7 +4,7 @@
 //! class of a reason is our code for it; [`of_kernel`] names the codes that the words allow.
 
 /// Beginnings or parts of the kernel's words, and the codes that mean the same.
-const WORDS: [(&str, &[&str]); 38] = [
+const WORDS: [(&str, &[&str]); 42] = [
     ("invalid tcp flag combination", &["tcp_flags"]),
     ("truncated packet", &["bad_length"]),
     ("truncated/malformed packet", &["bad_length"]),
@@ -35,9 +35,13 @@ const WORDS: [(&str, &[&str]); 38] = [
     ("redirect", &["redirect_unquoted"]),
     ("icmp packet inner", &["icmp_unrelated", "icmp_unquotable"]),
     ("partial matching", &["helper_partial"]),
-    ("cannot add expectation", &["helper_refused"]),
+    ("cannot add expectation", &["helper_refused", "helper_no_port", "helper_cannot_edit"]),
     ("all ports in use", &["helper_no_port"]),
-    ("cannot mangle packet", &["helper_cannot_edit"]),
+    ("cannot mangle", &["helper_cannot_edit"]),
+    ("cannot NAT SIP message", &["helper_cannot_edit"]),
+    ("cannot parse", &["helper_unreadable"]),
+    ("wrong port", &["helper_port_out_of_range"]),
+    ("cannot get", &["helper_unreadable"]),
     ("unconfirmed", &[]),
     ("failed to", &[]),
     ("sctp", &[]),
@@ -60,7 +64,7 @@ pub(super) fn agree(kernel: &[String], code: Option<&String>, state: Option<&str
 }
 
 /// Codes of which the kernel says nothing.
-const SILENT: [&str; 15] = [
+const SILENT: [&str; 16] = [
     "tcp_pickup_disabled",
     "short_header",
     "icmp_no_query",
@@ -72,6 +76,7 @@ const SILENT: [&str; 15] = [
     "icmp_wrong_family",
     "helper_port_zero",
     "helper_third_host",
+    "helper_cannot_edit",
     // Said of some packets only.
     "bad_length",
     "sctp_chunks",

@@ -17,6 +17,7 @@ use testkit::dialogue::{Dialogue, Port, Settings, Step};
 use testkit::judge::Judge;
 use testkit::kernel;
 
+mod sip;
 mod sizes;
 
 /// Where things are: the client on the LAN, the server behind the WAN, and somebody else there.
