@@ -7,6 +7,9 @@
 
 use super::*;
 
+mod segments;
+mod several;
+
 const PORT: u16 = 5060;
 
 const INVITE: &str = "INVITE sip:you@%T:5060 SIP/2.0
