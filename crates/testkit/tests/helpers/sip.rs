@@ -138,7 +138,8 @@ impl Ends {
 
     /// A datagram of the client or of the server.
     fn datagram(&self, from: Side, payload: &[u8]) -> Step {
-        self.between(from, [PORT; 2], payload)
+        let (mine, other) = (from as usize, 1 - from as usize);
+        self.between(from, [self.real[mine].port(), self.known[other].port()], payload)
     }
 
     /// The same between other ports.

@@ -16,6 +16,7 @@ fn segments(ends: &Ends) -> Vec<(&'static str, Vec<Vec<u8>>)> {
     let changed = |changes| by_tcp(ends, INVITE, changes);
     let video = changed(&[("m=audio 6000", "m=video 6002")]);
     let (head, tail) = invite.split_at(100);
+    let nearly = &video[..video.len() - 9];
     let (head, tail) = (head.to_vec(), tail.to_vec());
     let longer = changed(&[("Content-Length: %L", "Content-Length: 500")]);
     let none = changed(&[("Content-Length: %L\n", "")]);
@@ -29,6 +30,7 @@ fn segments(ends: &Ends) -> Vec<(&'static str, Vec<Vec<u8>>)> {
         ("two, then three", vec![[&*invite, &video].concat(), [&*invite, &bye, &video].concat()]),
         ("in two pieces", vec![head.clone(), tail.clone()]),
         ("one and a half", vec![[&*invite, &head].concat(), tail]),
+        ("one and nearly another", vec![[&*invite, nearly].concat(), b"RTP\r\n".to_vec()]),
         ("one and a little", vec![[&*invite, b"INV"].concat()]),
         ("one that is unread behind", vec![[&*invite, &unread].concat(), invite.clone()]),
         ("blank lines before", vec![b"\r\n\r\n".to_vec(), [b"\r\n\r\n", &*invite].concat()]),
