@@ -31,7 +31,7 @@ pub fn helpers(bytes: &[u8]) {
 }
 
 fn talk(helper: &dyn Helper, v6: bool, status: Status, mut bytes: &[u8]) {
-    let mut around = Around::new(helper, v6);
+    let mut around = Around::new(helper, Ends { v6, ports: [4000, 21], status });
     let mut memory = Memory::default();
     let mut next = PerDir([0_u32, u32::MAX - 40]);
     while let [head, rest @ ..] = bytes {
@@ -49,17 +49,24 @@ fn talk(helper: &dyn Helper, v6: bool, status: Status, mut bytes: &[u8]) {
             broadcast: Some([255, 255, 255, 0].into()),
         };
         next[direction] = next[direction].wrapping_add(payload.len() as u32);
-        (around.announced, around.length) = (0, payload.len());
-        around.growth = helper.growth(payload.len());
-        around.edits.clear();
+        around.begin(payload.len(), helper.growth(payload.len()));
         let _ = helper.help(&message, &mut memory, &mut around);
-        assert!(around.announced <= MOST, "{} announces without end", helper.name());
+        around.end();
     }
 }
 
-struct Around {
+/// What a connection is between.
+pub(crate) struct Ends {
+    pub(crate) v6: bool,
+    pub(crate) ports: [u16; 2],
+    /// Its addresses are translated as this says.
+    pub(crate) status: Status,
+}
+
+/// Surroundings that hold a helper to what it has promised.
+pub(crate) struct Around {
     name: &'static str,
-    tuples: PerDir<Tuple>,
+    pub(crate) tuples: PerDir<Tuple>,
     announced: usize,
     /// By which the helper may make it longer.
     growth: usize,
@@ -72,24 +79,46 @@ struct Around {
 }
 
 impl Around {
-    fn new(helper: &dyn Helper, v6: bool) -> Around {
+    pub(crate) fn new(helper: &dyn Helper, Ends { v6, ports, status }: Ends) -> Around {
         let sysctls = Sysctls { max: 16, ..Sysctls::default() };
         let mut tracker = Tracker::new(Config { sysctls, ..Config::default() });
+        let [source, destination] = ports;
         let end = |last: u8| match v6 {
             true => [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last].into(),
             false => [192, 0, 2, last].into(),
         };
-        let bytes = compose::udp((end(1), 4000), (end(2), 21), b"");
+        // No text of an address is longer.
+        let known = |last: u8| match v6 {
+            true => [0x20, 1, 0x1d, 0xb8, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, 17, last].into(),
+            false => [203, 100, 113, last].into(),
+        };
+        let bytes = compose::udp((end(1), source), (end(2), destination), b"");
         let packet = Packet::parse(&bytes).expect("what is composed can be read");
         let now = Instant::from_secs(1);
         let tracked = tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, now);
-        let l4 = L4Key::Ports { source: 4000, destination: 21 };
+        let l4 = L4Key::Ports { source, destination };
         let original = Tuple::new(end(1), end(2), helper.protocol(), l4, Zone::DEFAULT);
         let original = original.expect("both ends are of one family");
-        let reply = original.inverse().expect("ports have an inverse");
+        // As the answers have it: from whom, and to whom.
+        let from = if status.has(Status::DST_NAT) { known(102) } else { end(2) };
+        let to = if status.has(Status::SRC_NAT) { known(101) } else { end(1) };
+        let l4 = L4Key::Ports { source: destination, destination: source };
+        let reply = Tuple::new(from, to, helper.protocol(), l4, Zone::DEFAULT);
+        let reply = reply.expect("both ends are of one family");
         let (name, tuples) = (helper.name(), PerDir([original, reply]));
         let (edits, master) = (Vec::new(), tracked.flow);
         Around { name, tuples, announced: 0, growth: 0, length: 0, edits, tracker, master }
+    }
+
+    /// A message of this length comes, which may become longer by so much.
+    pub(crate) fn begin(&mut self, length: usize, growth: usize) {
+        (self.announced, self.length, self.growth) = (0, length, growth);
+        self.edits.clear();
+    }
+
+    /// It has been read.
+    pub(crate) fn end(&self) {
+        assert!(self.announced <= MOST, "{} announces without end", self.name);
     }
 }
 

@@ -14,6 +14,7 @@ mod helpers;
 mod packet;
 mod rewrite;
 mod rules;
+mod sip;
 mod tracker;
 
 pub use capture::capture_read;
@@ -22,6 +23,7 @@ pub use helpers::helpers;
 pub use packet::packet_parse;
 pub use rewrite::nat_rewrite;
 pub use rules::rules;
+pub use sip::sip;
 pub use tracker::tracker;
 
 /// Runs a target on the files that the command line names.
@@ -96,6 +98,11 @@ mod tests {
     #[test]
     fn helpers_stands_its_corpus() {
         replay("helpers", super::helpers);
+    }
+
+    #[test]
+    fn sip_stands_its_corpus() {
+        replay("sip", super::sip);
     }
 
     #[test]
