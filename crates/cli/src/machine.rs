@@ -100,7 +100,8 @@ impl MachineArgs {
         let rules = [self.rules.clone().or(v4), self.rules6.clone().or(v6)];
         for (file, family) in rules.iter().zip([Family::V4, Family::V6]) {
             if let Some(file) = file {
-                machine.rules.push(rules::to_run(file, family, Some(&machine.sets))?);
+                let rules = rules::to_run(file, family, Some(&machine))?;
+                machine.rules.push(rules);
             }
         }
         for assignment in self.sysctl.iter().filter(|one| !(listed && one.is_forwarding())) {

@@ -5,9 +5,11 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use stateward_replay::machine::Machine;
 use stateward_rules::lint::lint;
 use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::shell::{Script, script};
+use stateward_rules::timeouts;
 use stateward_rules::{Diagnostic, Sets, ShowCounters, Source, ValidRuleset};
 use stateward_wire::Family;
 
@@ -117,23 +119,25 @@ fn refused(diagnostics: &[Diagnostic]) -> Failure {
     Failure::usage(text.trim_start_matches("error: ").trim_end(), None)
 }
 
-/// The rules that a file has for a family, to be run; refused if they name sets that are not among
-/// these, where sets are given at all.
+/// The rules that a file has for a family, to be run; refused if they name sets or policies of
+/// timeouts that the machine, if there is one, does not have.
 pub(crate) fn to_run(
     file: &Path,
     family: Family,
-    sets: Option<&Sets>,
+    machine: Option<&Machine>,
 ) -> Result<ValidRuleset, Failure> {
     let text = read(file)?;
     let language = Language { ipv6: family == Family::V6 };
     let rules =
         load(&language, ShowCounters::Yes, file, &text).map_err(|errors| refused(&errors))?;
     let rules = rules.into_iter().find(|rules| rules.rules().family == family);
-    if let (Some(rules), Some(sets)) = (&rules, sets) {
+    if let (Some(rules), Some(machine)) = (&rules, machine) {
         let name = file.display().to_string();
-        match sets.refused(&Source::new(&name, &text), rules) {
-            none if none.is_empty() => {}
-            errors => return Err(refused(&errors)),
+        let source = Source::new(&name, &text);
+        let mut errors = machine.sets.refused(&source, rules);
+        errors.extend(timeouts::refused(&machine.timeouts, &source, rules));
+        if !errors.is_empty() {
+            return Err(refused(&errors));
         }
     }
     rules.ok_or_else(|| {

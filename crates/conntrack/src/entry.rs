@@ -54,6 +54,8 @@ impl Flags {
     pub(crate) const NO_EXPECT_NEW: Flags = Flags(8);
     /// Does not report that one it has announced is gone.
     pub(crate) const NO_EXPECT_DESTROY: Flags = Flags(16);
+    /// Has a policy of timeouts.
+    pub(crate) const POLICY: Flags = Flags(64);
     /// All of them: what stands beside them in the same number begins above.
     pub(crate) const ALL: Flags = Flags(
         Self::ACCOUNTING.0
@@ -61,7 +63,8 @@ impl Flags {
             | Self::TWO_KEYS.0
             | Self::LABELS.0
             | Self::NO_EXPECT_NEW.0
-            | Self::NO_EXPECT_DESTROY.0,
+            | Self::NO_EXPECT_DESTROY.0
+            | Self::POLICY.0,
     );
 
     #[inline]

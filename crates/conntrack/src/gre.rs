@@ -51,8 +51,8 @@ pub(crate) fn destination_key(l4: &[u8]) -> Option<u16> {
 /// One packet of a flow.
 pub(crate) fn packet(track: &mut GreTrack, context: &L4Context<'_>) -> L4Decision {
     if context.is_new {
-        track.timeout = context.sysctls.gre_timeout;
-        track.stream_timeout = context.sysctls.gre_timeout_stream;
+        track.timeout = context.timeouts.gre_timeout;
+        track.stream_timeout = context.timeouts.gre_timeout_stream;
     }
     if !context.status.has(Status::SEEN_REPLY) {
         return L4Decision::Accept(Accept::refresh(span(track.timeout)));

@@ -83,7 +83,7 @@ pub(crate) fn packet(context: &L4Context<'_>, packet: &Packet<'_>) -> L4Decision
         return L4Decision::Invalid(Reason::IcmpWrongFamily);
     }
     let asks = |kind| matches!(kind, ECHO | TIMESTAMP | INFORMATION | ADDRESS_MASK);
-    query(context, packet, asks, span(context.sysctls.icmp_timeout))
+    query(context, packet, asks, span(context.timeouts.icmp_timeout))
 }
 
 /// What ICMP and ICMPv6 have in common: a question may open, every message refreshes.

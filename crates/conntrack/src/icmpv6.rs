@@ -114,5 +114,5 @@ pub(crate) fn packet(context: &L4Context<'_>, packet: &Packet<'_>) -> L4Decision
         return L4Decision::Invalid(Reason::IcmpWrongFamily);
     }
     let asks = |kind| matches!(kind, ECHO | NODE_QUERY);
-    query(context, packet, asks, span(context.sysctls.icmpv6_timeout))
+    query(context, packet, asks, span(context.timeouts.icmpv6_timeout))
 }

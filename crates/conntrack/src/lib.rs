@@ -19,6 +19,7 @@ mod icmp;
 mod icmpv6;
 mod index;
 mod memory;
+mod policy;
 mod prefetch;
 mod reason;
 pub mod sctp;
@@ -43,6 +44,7 @@ pub use event::{
 };
 pub use expect::Expectations;
 pub use memory::Arena;
+pub use policy::{PolicyId, TimeoutPolicy};
 pub use prefetch::prefetch;
 pub use reason::{DropReason, Reason};
 pub use seqadj::SeqAdjust;

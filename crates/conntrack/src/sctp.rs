@@ -358,6 +358,6 @@ fn take(
 
 /// Every chunk has been taken: the timeout of the state they lead to, unless one is in doubt.
 fn settle(track: &SctpTrack, context: &L4Context<'_>, accept: Accept) -> L4Decision {
-    let full = span(context.sysctls.sctp.of(track.state()));
+    let full = span(context.timeouts.sctp.of(track.state()));
     L4Decision::Accept(Accept { timeout: accept.timeout.and(Some(full)), ..accept })
 }

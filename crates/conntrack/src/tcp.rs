@@ -45,7 +45,7 @@ use special::special_cases;
 use states::Next;
 pub use states::{Segment, TcpState};
 pub use timeouts::Timeouts;
-use timeouts::timeout;
+use timeouts::{Retransmissions, timeout};
 use track::SideFlags;
 pub use track::{TcpInfo, TcpSide};
 pub(crate) use track::{TcpTrack, is_over_and_behind};
@@ -106,7 +106,9 @@ pub(crate) fn steady(
         return None;
     }
     track.remember(Segment::Ack, seen.direction);
-    Some(timeout(track, circumstances.sysctls, Segment::Ack, TcpState::Established))
+    let sysctls = circumstances.sysctls;
+    let timeouts = (&sysctls.tcp, Retransmissions(sysctls.tcp_max_retrans));
+    Some(timeout(track, timeouts, Segment::Ack, TcpState::Established))
 }
 
 /// One segment of a connection, or of one that would be.
@@ -212,7 +214,7 @@ fn invalid(
         return L4Decision::Invalid(reason);
     }
     if track.last_direction() != seen.direction && ends(track.last_segment()) {
-        let limit = span(context.sysctls.tcp.unacknowledged);
+        let limit = span(context.timeouts.tcp.unacknowledged);
         let remaining = context.remaining.in_ticks();
         if remaining >= ENOUGH && remaining > limit {
             return L4Decision::InvalidShorten(reason, limit);
@@ -237,7 +239,8 @@ fn settle(
     if old != new && new == TcpState::FinWait {
         track.flags[seen.direction].set(SideFlags::CLOSE_INIT);
     }
-    let mut accept = Accept::refresh(timeout(track, context.sysctls, seen.segment, new));
+    let timeouts = (&context.timeouts.tcp, Retransmissions(context.sysctls.tcp_max_retrans));
+    let mut accept = Accept::refresh(timeout(track, timeouts, seen.segment, new));
     if old != new {
         accept.events = EventMask::PROTOINFO;
     }
@@ -252,7 +255,7 @@ fn settle(
             return L4Decision::Accept(accept);
         }
         // Picked up in the middle and one-sided so far.
-        let limit = span(context.sysctls.tcp.unacknowledged);
+        let limit = span(context.timeouts.tcp.unacknowledged);
         if new == TcpState::Established {
             accept.timeout = accept.timeout.map(|timeout| timeout.min(limit));
         }

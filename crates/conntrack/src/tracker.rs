@@ -54,10 +54,12 @@ use crate::time::Instant;
 use crate::tuple::{Key, Tuple, Zone};
 pub use help::HelperMemory;
 pub use load::{Given, GivenState, LoadError};
+pub(crate) use protocols::has_tracker;
 use protocols::l4_packet;
 pub(crate) use protocols::{Circumstances, L4Context};
 use room::Pressure;
 pub use template::{Reports, Template};
+use timeout::timeouts_of;
 use tracked::Last;
 pub use tracked::{Flow, Glimpse, Life, Standing, Tracked};
 
@@ -105,6 +107,8 @@ const UNLIMITED: u32 = 1 << 24;
 pub struct Tracker {
     table: Table,
     sysctls: Sysctls,
+    /// The sysctls, but for the timeouts of each policy.
+    policies: Vec<Sysctls>,
     expectations: Expectations,
     statistics: Statistics,
     events: Vec<Event>,
@@ -138,6 +142,7 @@ impl Tracker {
         let capacity = Tracker::capacity(sysctls.max);
         Tracker {
             table: Table::new(capacity, Seed(k0, k1), &mut arena),
+            policies: Vec::new(),
             expectations: Expectations::new(),
             statistics: Statistics::default(),
             events: Vec::new(),
@@ -380,10 +385,11 @@ impl Tracker {
     ) -> Lookup {
         let now = self.now;
         let moved = self.moved(slot, direction);
+        let timeouts = timeouts_of(&self.policies, &self.sysctls, self.policy_of(slot));
         let Some(entry) = self.table.entry_mut(slot) else { return Lookup::Missed };
         let status = entry.status;
         let context = L4Context::of(entry, &self.sysctls, direction, now, verify);
-        let context = L4Context { moved, ..context };
+        let context = L4Context { moved, timeouts, ..context };
         let id = ConnId { slot, generation: entry.generation };
         let decision = l4_packet(entry, &context, packet);
         tracked.state = state_of(status, direction);

@@ -74,11 +74,11 @@ pub(crate) fn packet(
     if context.is_new {
         track.set_stream_from(context.now + STREAM_AFTER);
     }
-    let sysctls = context.sysctls;
+    let timeouts = context.timeouts;
     if !context.status.has(Status::SEEN_REPLY) || context.now <= track.stream_from() {
-        return L4Decision::Accept(Accept::refresh(span(sysctls.udp_timeout)));
+        return L4Decision::Accept(Accept::refresh(span(timeouts.udp_timeout)));
     }
-    let mut accept = Accept::refresh(span(sysctls.udp_timeout_stream));
+    let mut accept = Accept::refresh(span(timeouts.udp_timeout_stream));
     // What lost a race is gone soon and protects nothing.
     accept.assured = !context.status.has(Status::ASSURED) && !context.status.has(Status::NAT_CLASH);
     L4Decision::Accept(accept)
@@ -105,9 +105,9 @@ pub(crate) fn lite_packet(context: &L4Context<'_>, packet: &Packet<'_>) -> L4Dec
         return L4Decision::Invalid(reason);
     }
     if !context.status.has(Status::SEEN_REPLY) {
-        return L4Decision::Accept(Accept::refresh(span(context.sysctls.udp_timeout)));
+        return L4Decision::Accept(Accept::refresh(span(context.timeouts.udp_timeout)));
     }
-    let mut accept = Accept::refresh(span(context.sysctls.udp_timeout_stream));
+    let mut accept = Accept::refresh(span(context.timeouts.udp_timeout_stream));
     accept.assured = !context.status.has(Status::ASSURED) && !context.status.has(Status::NAT_CLASH);
     L4Decision::Accept(accept)
 }

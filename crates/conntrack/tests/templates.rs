@@ -13,7 +13,7 @@ use stateward_conntrack::{
 use stateward_wire::Packet;
 
 fn zones(original: u16, reply: u16) -> Template {
-    Template { zones: PerDir([Zone(original), Zone(reply)]), reports: None, helper: None }
+    Template { zones: PerDir([Zone(original), Zone(reply)]), ..Template::default() }
 }
 
 fn track(d: &mut Dialogue, bytes: &[u8], template: Template) -> Tracked {

@@ -11,6 +11,7 @@ mod bind;
 use core::cell::Cell;
 use core::net::IpAddr;
 
+use stateward_conntrack::TimeoutPolicy;
 use stateward_rules::matches::Match;
 use stateward_rules::shared::Answers;
 use stateward_rules::targets::Extension;
@@ -172,6 +173,14 @@ impl Engine {
         self.shared.get_mut().adopt(rules);
         *self.rules.of_mut(family) = Some(CompiledRuleset::new(rules));
         self.has_rules = true;
+    }
+
+    /// Makes a policy of timeouts, which rules may name from now on (`-j CT --timeout`). What it does
+    /// not say it has from the sysctls as they are now.
+    pub fn add_timeout_policy(&mut self, policy: &TimeoutPolicy) {
+        if let Some(id) = self.tracker.add_timeout_policy(policy) {
+            self.shared.get_mut().timeouts.add(policy, id);
+        }
     }
 
     /// Whether an account is kept of the way of the packets to come:

@@ -158,12 +158,12 @@ impl Walker<'_> {
 
     /// What the tracker is told, now that it looks.
     fn template(&mut self) -> Option<Template> {
-        let Tracking { zones, reports, helper } = self.tracking.take()?;
+        let Tracking { zones, reports, helper, timeouts } = self.tracking.take()?;
         let zone = |zone| match zone {
             ZoneOf::Rule(zone) => zone,
             ZoneOf::Mark => Zone(self.mark as u16),
         };
-        Some(Template { zones: PerDir(zones.0.map(zone)), reports, helper })
+        Some(Template { zones: PerDir(zones.0.map(zone)), reports, helper, timeouts })
     }
 
     /// The tracker was told to leave it alone.

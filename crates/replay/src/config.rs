@@ -15,6 +15,7 @@ mod known;
 mod raw;
 #[cfg(test)]
 mod tests;
+mod timeout;
 mod validate;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use stateward_conntrack::TimeoutPolicy;
 use stateward_engine::route::Delivered;
 use stateward_rules::known::Known;
 
@@ -57,6 +59,8 @@ pub struct Config {
     /// Routes beside those the addresses imply, in the order of the file; no two lead to the same
     /// prefix.
     pub routes: Vec<RouteConfig>,
+    /// Policies of timeouts; no two have the same name.
+    pub timeouts: Vec<TimeoutPolicy>,
     /// What no capture tells: processes, sockets, a bridge's ports, IPsec.
     pub known: Known,
     source: Source,

@@ -8,6 +8,7 @@ mod ipv4_conf;
 
 use std::net::IpAddr;
 
+use stateward_conntrack::TimeoutPolicy;
 use stateward_conntrack::{Span, SysctlError, Sysctls};
 use stateward_engine::defrag::Limits;
 use stateward_engine::route::{Interface, Link, Network, Route, Routing};
@@ -35,6 +36,8 @@ pub struct Machine {
     pub recent: recent::Settings,
     /// The sets that rules name.
     pub sets: Sets,
+    /// The policies of timeouts that rules name.
+    pub timeouts: Vec<TimeoutPolicy>,
     /// What no capture tells.
     pub known: Known,
     /// Rules, at most one set of a family.
@@ -51,6 +54,7 @@ impl Machine {
             network: Network::transparent(Vec::new(), own),
             recent: recent::Settings::default(),
             sets: Sets::default(),
+            timeouts: Vec::new(),
             known: Known::default(),
             rules: Vec::new(),
             ipv4_conf: Ipv4Conf::default(),
@@ -86,6 +90,7 @@ impl Machine {
 
     fn configure(&mut self, config: &Config) -> Result<(), ConfigError> {
         self.known = config.known.clone();
+        self.timeouts.clone_from(&config.timeouts);
         config.delivered.iter().for_each(|marked| self.network.deliver(*marked));
         for sysctl in &config.sysctls {
             self.set(&sysctl.name, &sysctl.value).map_err(|error| {
@@ -166,6 +171,7 @@ impl Machine {
         engine.shared_mut().recent.set(self.recent);
         engine.shared_mut().sets = self.sets;
         engine.shared_mut().known = self.known;
+        self.timeouts.iter().for_each(|policy| engine.add_timeout_policy(policy));
         self.rules.iter().for_each(|rules| engine.set_rules(rules));
         engine
     }

@@ -9,7 +9,8 @@ use core::net::IpAddr;
 use std::sync::Arc;
 
 use stateward_conntrack::{
-    Counter, CtState, Direction, Instant, Labels, PerDir, Reports, Standing, Status, Tuple, Zone,
+    Counter, CtState, Direction, Instant, Labels, PerDir, PolicyId, Reports, Standing, Status,
+    Tuple, Zone,
 };
 use stateward_wire::edit::Edit;
 use stateward_wire::ipv6::{ExtensionHeader, extension_length, is_extension};
@@ -214,6 +215,8 @@ pub struct Tracking {
     pub reports: Option<Reports>,
     /// The helper of a connection that the packet begins.
     pub helper: Option<&'static str>,
+    /// Its policy of timeouts.
+    pub timeouts: Option<PolicyId>,
 }
 
 /// Where a zone comes from.

@@ -75,6 +75,7 @@ pub mod shared;
 pub mod shell;
 mod source;
 pub mod targets;
+pub mod timeouts;
 pub mod tried;
 mod validate;
 mod words;

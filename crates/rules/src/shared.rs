@@ -21,6 +21,7 @@ use stateward_wire::Family;
 use crate::known::Known;
 use crate::matches::Match;
 use crate::sets::Sets;
+use crate::timeouts::Timeouts;
 use crate::validate::ValidRuleset;
 
 /// See the module's essay.
@@ -32,6 +33,8 @@ pub struct Shared {
     pub hashlimit: hashlimit::Tables,
     /// ipset's sets.
     pub sets: Sets,
+    /// Policies of timeouts.
+    pub timeouts: Timeouts,
     /// What somebody knows of packets that they do not tell.
     pub known: Known,
     /// What matches were answered by since [`Shared::take_answers`].

@@ -14,6 +14,7 @@ mod helper;
 mod icmp;
 mod ip;
 mod other;
+mod policies;
 mod random;
 mod sctp;
 mod settings;
@@ -235,6 +236,7 @@ impl Dialogue {
         }
         let mut dialogue = Self { settings, steps: scene.steps };
         dialogue.settings.rules = rules(seed, plan);
+        policies::draw(&mut dialogue.settings, seed, plan);
         dialogue.answer_what_is_seen(seed);
         dialogue.leave_out_what_rules_cannot_have();
         dialogue

@@ -3,6 +3,7 @@
 use crate::entry::{ConnId, Entry};
 use crate::event::{Counter, Labels, Timestamps};
 use crate::index::Place;
+use crate::policy::PolicyId;
 use crate::seqadj::SeqAdjust;
 use crate::status::{Direction, PerDir, Status};
 use crate::tracker::HelperMemory;
@@ -15,6 +16,8 @@ pub(crate) struct Extra {
     pub(crate) reply_pair: Option<AddressPair>,
     pub(crate) timestamps: Option<Timestamps>,
     pub(crate) labels: Option<Labels>,
+    /// Whose timeouts it has; [`Flags::POLICY`](crate::entry::Flags::POLICY) is set, too.
+    pub(crate) policy: Option<PolicyId>,
     pub(crate) helper: Option<&'static str>,
     /// What the helper keeps of the connection.
     pub(crate) memory: HelperMemory,

@@ -96,6 +96,7 @@ proptest! {
         };
         let context = L4Context {
             sysctls: &sysctls,
+            timeouts: &sysctls,
             direction,
             status: Status(Status::SEEN_REPLY.0 | Status::ASSURED.0),
             is_new: false,

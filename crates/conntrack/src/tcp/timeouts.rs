@@ -5,7 +5,7 @@
 use super::states::{Segment, TcpState};
 use super::track::{SideFlags, TcpTrack};
 use crate::status::Direction;
-use crate::sysctl::{Sysctls, span};
+use crate::sysctl::span;
 use crate::time::Span;
 
 /// TCP's timeouts in seconds, one a sysctl.
@@ -27,6 +27,8 @@ pub struct Timeouts {
     pub time_wait: u32,
     /// `nf_conntrack_tcp_timeout_close`.
     pub close: u32,
+    /// Has no sysctl: only a policy says otherwise.
+    pub syn_sent2: u32,
     /// `nf_conntrack_tcp_timeout_max_retrans`: the most after repeated ACKs or a closed window.
     pub max_retrans: u32,
     /// `nf_conntrack_tcp_timeout_unacknowledged`: the most while data waits for its ACK.
@@ -44,6 +46,7 @@ impl Default for Timeouts {
             last_ack: 30,
             time_wait: 120,
             close: 10,
+            syn_sent2: 120,
             max_retrans: 300,
             unacknowledged: 300,
         }
@@ -51,9 +54,6 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// SYN_SENT2 has no sysctl; the kernel keeps two minutes.
-    const SYN_SENT2: u32 = 120;
-
     /// The field behind `nf_conntrack_tcp_timeout_<name>`.
     pub(crate) fn by_name(&mut self, name: &str) -> Option<&mut u32> {
         Some(match name {
@@ -87,26 +87,28 @@ impl Timeouts {
             TcpState::LastAck => self.last_ack,
             TcpState::TimeWait => self.time_wait,
             TcpState::Close => self.close,
-            TcpState::SynSent2 => Timeouts::SYN_SENT2,
+            TcpState::SynSent2 => self.syn_sent2,
         }
     }
 }
+
+/// `nf_conntrack_tcp_max_retrans`: from so many on a connection does not move.
+#[derive(Clone, Copy)]
+pub(super) struct Retransmissions(pub(super) u8);
 
 /// The timeout of a state, cut down while the connection does not move.
 #[inline(always)]
 pub(super) fn timeout(
     track: &TcpTrack,
-    sysctls: &Sysctls,
+    (timeouts, most): (&Timeouts, Retransmissions),
     segment: Segment,
     new: TcpState,
 ) -> Span {
-    let timeouts = &sysctls.tcp;
     let full = timeouts.of(new);
     let unacknowledged = (track.flags[Direction::Original].0 | track.flags[Direction::Reply].0)
         & SideFlags::DATA_UNACKNOWLEDGED.0
         != 0;
-    let seconds = if track.retransmissions >= sysctls.tcp_max_retrans && full > timeouts.max_retrans
-    {
+    let seconds = if track.retransmissions >= most.0 && full > timeouts.max_retrans {
         timeouts.max_retrans
     } else if segment == Segment::Rst {
         timeouts.close

@@ -11,6 +11,7 @@ use stateward_wire::Packet;
 
 use super::protocols::{L4Context, l4_packet};
 use super::room::Pressure;
+use super::timeout::timeouts_of;
 use super::{Flow, Template, Tracked, Tracker, Unfinished, state_of};
 use crate::decision::{Accept, L4Decision};
 use crate::entry::Flags;
@@ -53,6 +54,7 @@ impl Tracker {
         }
         let context = L4Context {
             sysctls: &self.sysctls,
+            timeouts: timeouts_of(&self.policies, &self.sysctls, template.timeouts),
             direction: Direction::Original,
             status: conn.entry.status,
             is_new: true,
@@ -122,6 +124,10 @@ impl Tracker {
         }
         if self.sysctls.timestamp {
             conn.extra_mut().timestamps = Some(Timestamps::default());
+        }
+        if let Some(policy) = template.timeouts {
+            conn.extra_mut().policy = Some(policy);
+            conn.entry.flags.set(Flags::POLICY);
         }
         if self.labels {
             conn.entry.flags.set(Flags::LABELS);

@@ -28,6 +28,7 @@ impl Tracker {
     ) -> Option<Tracked> {
         let context = L4Context {
             sysctls: &self.sysctls,
+            timeouts: &self.sysctls,
             direction: Direction::Original,
             status: Status::default(),
             is_new: false,

@@ -164,8 +164,8 @@ const _: () = assert!(Flags::ALL.0 == (1 << Flags::INTERFACE) - 1, "flags are be
 
 impl Flags {
     /// Where the interface of a masqueraded connection stands, counted from 1. There is no room
-    /// for more than 1,023 interfaces: of those that do not fit nothing is remembered.
-    const INTERFACE: u32 = 6;
+    /// for more than 511 interfaces: of those that do not fit nothing is remembered.
+    const INTERFACE: u32 = 7;
     const INTERFACES: u16 = (1 << (u16::BITS - Self::INTERFACE)) - 1;
 
     pub(crate) fn set_masquerade(&mut self, interface: u16) {
@@ -190,13 +190,13 @@ mod tests {
         others.iter().for_each(|flag| flags.set(*flag));
         let before = flags;
         assert_eq!(flags.masquerade(), None);
-        for interface in [0, 1, 7, 1022] {
+        for interface in [0, 1, 7, 510] {
             flags.set_masquerade(interface);
             assert_eq!(flags.masquerade(), Some(interface));
             assert!(others.iter().all(|flag| flags.has(*flag)));
             assert!(!flags.has(Flags::EVENTS));
         }
-        flags.set_masquerade(1023);
+        flags.set_masquerade(511);
         assert_eq!((flags, flags.masquerade()), (before, None));
     }
 }

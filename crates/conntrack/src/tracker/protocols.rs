@@ -10,7 +10,7 @@ use zerocopy::transmute_mut;
 
 use super::Unfinished;
 use crate::decision::{Accept, L4Decision};
-use crate::entry::Entry;
+use crate::entry::{Entry, Flags};
 use crate::reason::Reason;
 use crate::seqadj::SeqAdjust;
 use crate::status::{Direction, Status};
@@ -21,6 +21,8 @@ use crate::{gre, icmp, icmpv6, sctp, tcp, udp};
 /// What a protocol may know of the connection and the packet's circumstances.
 pub(crate) struct L4Context<'a> {
     pub(crate) sysctls: &'a Sysctls,
+    /// Whose timeouts count: those of the connection's policy, if it has one.
+    pub(crate) timeouts: &'a Sysctls,
     pub(crate) direction: Direction,
     pub(crate) status: Status,
     /// The packet begins the connection.
@@ -57,6 +59,7 @@ impl<'a> L4Context<'a> {
         let remaining = now.until(entry.deadline());
         L4Context {
             sysctls,
+            timeouts: sysctls,
             direction,
             status: entry.status,
             is_new: false,
@@ -97,7 +100,10 @@ pub(super) fn steady(
     packet: &Packet<'_>,
 ) -> Option<Span> {
     const STANDS: u16 = Status::SEEN_REPLY.0 | Status::ASSURED.0;
-    if entry.status.0 & (STANDS | Status::FIXED_TIMEOUT.0 | Status::SEQ_ADJUST.0) != STANDS {
+    // What has a policy has other timeouts.
+    if entry.flags.has(Flags::POLICY)
+        || entry.status.0 & (STANDS | Status::FIXED_TIMEOUT.0 | Status::SEQ_ADJUST.0) != STANDS
+    {
         return None;
     }
     match entry.original.protocol {
@@ -123,12 +129,12 @@ pub(super) fn l4_packet(
         protocol::GRE => gre::packet(transmute_mut!(&mut entry.l4), context),
         protocol::UDPLITE => udp::lite_packet(context, packet),
         // Whatever has no tracker: one flow for each pair of addresses, and a long timeout.
-        _ => L4Decision::Accept(Accept::refresh(span(context.sysctls.generic_timeout))),
+        _ => L4Decision::Accept(Accept::refresh(span(context.timeouts.generic_timeout))),
     }
 }
 
 /// Whether the protocol has a tracker of its own.
-pub(super) const fn has_tracker(protocol: u8) -> bool {
+pub(crate) const fn has_tracker(protocol: u8) -> bool {
     matches!(
         protocol,
         protocol::TCP

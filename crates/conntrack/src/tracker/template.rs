@@ -4,6 +4,7 @@
 
 use crate::event::EventMask;
 use crate::expect::ExpectEvents;
+use crate::policy::PolicyId;
 use crate::status::{Direction, PerDir};
 use crate::tuple::Zone;
 
@@ -18,6 +19,8 @@ pub struct Template {
     pub reports: Option<Reports>,
     /// The helper of a connection that the packet begins, unless another one has announced it.
     pub helper: Option<&'static str>,
+    /// The timeouts of a connection that the packet begins.
+    pub timeouts: Option<PolicyId>,
 }
 
 /// Of what a connection reports.
@@ -41,6 +44,6 @@ impl Template {
 
 impl From<Zone> for Template {
     fn from(zone: Zone) -> Self {
-        Template { zones: PerDir([zone; 2]), reports: None, helper: None }
+        Template { zones: PerDir([zone; 2]), ..Template::default() }
     }
 }

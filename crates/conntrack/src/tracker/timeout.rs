@@ -9,7 +9,9 @@ use super::{Flow, Tracker};
 use crate::entry::{ConnId, Entry, Flags};
 use crate::event::{Event, EventKind, EventMask, Subject};
 use crate::expect::Log;
+use crate::policy::{PolicyId, TimeoutPolicy};
 use crate::status::Status;
+use crate::sysctl::Sysctls;
 use crate::tcp::TcpTrack;
 use crate::tell::{self, Telling};
 use crate::time::{Instant, Span};
@@ -57,7 +59,24 @@ impl Tracker {
             return;
         }
         entry.cache_event(EventMask::PROTOINFO);
-        self.table.set_deadline(id.slot, self.now + Span::secs(self.sysctls.tcp.close));
+        let timeouts = timeouts_of(&self.policies, &self.sysctls, self.policy_of(id.slot));
+        let close = Span::secs(timeouts.tcp.close);
+        self.table.set_deadline(id.slot, self.now + close);
+    }
+
+    /// Makes a policy, which connections may begin with from now on; `None` if there are 65,536.
+    /// What it does not say it has from the sysctls as they are now.
+    pub fn add_timeout_policy(&mut self, policy: &TimeoutPolicy) -> Option<PolicyId> {
+        let id = u16::try_from(self.policies.len()).ok().map(PolicyId)?;
+        self.policies.push(policy.over(&self.sysctls));
+        Some(id)
+    }
+
+    /// The policy of an entry.
+    #[inline]
+    pub(super) fn policy_of(&self, slot: u32) -> Option<PolicyId> {
+        let entry = self.table.entry(slot).filter(|entry| entry.flags.has(Flags::POLICY))?;
+        self.table.extra_of(entry)?.policy
     }
 
     /// Ends a connection, whatever the cause: out of the table, and told.
@@ -81,4 +100,14 @@ impl Tracker {
             self.expectations.remove_of(id, Log { at, events: &mut self.events });
         }
     }
+}
+
+/// The settings whose timeouts count for a connection.
+#[inline]
+pub(super) fn timeouts_of<'a>(
+    policies: &'a [Sysctls],
+    sysctls: &'a Sysctls,
+    policy: Option<PolicyId>,
+) -> &'a Sysctls {
+    policy.and_then(|PolicyId(id)| policies.get(usize::from(id))).unwrap_or(sysctls)
 }

@@ -1,5 +1,6 @@
 //! What TOML may say in `gateway.toml`: keys and types, each value with its place in the text.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -25,11 +26,23 @@ pub(super) struct Gateway {
     pub(super) interface: Vec<Interface>,
     #[serde(default)]
     pub(super) route: Vec<Route>,
+    #[serde(default)]
+    pub(super) timeout: Vec<Timeout>,
     pub(super) process: Option<Process>,
     pub(super) socket: Option<Vec<Socket>>,
     #[serde(default)]
     pub(super) bridge: Vec<Bridge>,
     pub(super) ipsec: Option<Vec<Ipsec>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Timeout {
+    pub(super) name: Spanned<String>,
+    pub(super) l3: Spanned<String>,
+    pub(super) l4: Spanned<String>,
+    #[serde(default)]
+    pub(super) states: BTreeMap<String, Spanned<u32>>,
 }
 
 #[derive(Debug, Deserialize)]

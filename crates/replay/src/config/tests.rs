@@ -215,6 +215,29 @@ fn what_no_capture_tells_is_as_documented() {
 }
 
 #[test]
+fn policies_of_timeouts_are_as_documented() {
+    let page = include_str!("../../../../docs/gateway.md");
+    let (_, example) = page.split_once("```toml\n[[timeout]]").unwrap();
+    let example = format!("[[timeout]]{}", example.split_once("```").unwrap().0);
+    let mut policy = TimeoutPolicy::new("short", stateward_wire::Family::V4, 6);
+    // In the order of their names.
+    assert!(policy.set("close", 10) && policy.set("established", 100));
+    assert_eq!(parse(&example).unwrap().timeouts, [policy]);
+    let (name, tcp) = ("[[timeout]]\nname='a'\nl3='inet'\n", "l4='tcp'\n");
+    for (text, message) in [
+        (format!("{name}{tcp}{name}{tcp}"), "a policy `a` already"),
+        (format!("{name}l4='dccp'"), "Linux 6.18 has no timeouts of `dccp`"),
+        (format!("{name}{tcp}states={{ replied = 3 }}"), "`replied` has no timeout there"),
+        (format!("{name}{tcp}states={{ close = 8589935 }}"), "8589935 seconds are too many"),
+        ("[[timeout]]\nname='a'\nl3='ip'\nl4='tcp'".to_owned(), "no protocol of the network"),
+        ("[[timeout]]\nname=''\nl3='inet'\nl4='tcp'".to_owned(), "the name of a policy"),
+    ] {
+        let error = parse(&text).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
+
+#[test]
 fn what_cannot_be_known_is_refused() {
     for (text, message) in [
         ("[process]\ngid = 1", "missing field `uid`"),

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::error::Source;
 use super::known;
 use super::raw;
+use super::timeout;
 use super::{Config, ConfigError, InterfaceConfig, KernelVersion, Mac, RouteConfig, Sysctl};
 
 /// `IFNAMSIZ` without its terminating zero.
@@ -45,6 +46,7 @@ pub(super) fn config(raw: raw::Gateway, source: Source) -> Result<Config, Config
     let forward = raw.forward;
     let delivered = raw.deliver.iter().map(|written| delivered(&source, written));
     let delivered = delivered.collect::<Result<_, _>>()?;
+    let timeouts = timeout::policies(&source, raw.timeout)?;
     let known = known::known(
         &source,
         known::Written {
@@ -66,6 +68,7 @@ pub(super) fn config(raw: raw::Gateway, source: Source) -> Result<Config, Config
         sysctls,
         interfaces,
         routes,
+        timeouts,
         known,
         source,
     })

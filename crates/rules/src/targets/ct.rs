@@ -119,12 +119,17 @@ impl Extension for Ct {
     }
 
     fn accepted(&self, place: &Place<'_>) -> Result<(), Refusal> {
+        let header = place.header;
+        let named = header.protocol.value != 0 && !header.protocol.inverted;
+        if !self.notrack && !self.timeout.is_empty() && !named {
+            let why = format!("`--timeout {}` without its protocol", self.timeout);
+            return Err(Refusal::table(why).hint("a policy is of one protocol: name it by `-p`"));
+        }
         if self.notrack || self.helper.is_empty() {
             return Ok(());
         }
-        let header = place.header;
         let refuse = |why: String| Err(Refusal::table(format!("`--helper {}` {why}", self.helper)));
-        if header.protocol.value == 0 || header.protocol.inverted {
+        if !named {
             return refuse("without its protocol".into());
         }
         let serves = |(name, protocol, family): &(&str, u8, Option<Family>)| {
@@ -196,16 +201,16 @@ pub(crate) const HELPERS: &[(&str, u8, Option<Family>)] = &[
 ];
 
 impl Acting for Ct {
-    /// There are no policies of timeouts.
     fn act(&self, context: &mut dyn Context, _: Hook) -> Action {
         if self.notrack {
             context.untrack();
             return Action::Continue;
         }
-        if !self.timeout.is_empty() {
+        let timeouts = context.shared().borrow().timeouts.find(&self.timeout);
+        if timeouts.is_none() && !self.timeout.is_empty() {
             context.not_evaluated("CT --timeout");
         }
-        context.track_as(self.tracking());
+        context.track_as(Tracking { timeouts, ..self.tracking() });
         Action::Continue
     }
 }
@@ -222,7 +227,7 @@ impl Ct {
             expectations: ExpectEvents(expectations as u8),
         });
         let helper = HELPERS.iter().map(|(name, ..)| *name).find(|name| *name == self.helper);
-        Tracking { zones: PerDir([of(original), of(reply)]), reports, helper }
+        Tracking { zones: PerDir([of(original), of(reply)]), reports, helper, timeouts: None }
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Settings {
     pub rp_filter: u8,
     /// MTU of `wan0`, if not 1500.
     pub mtu: Option<u16>,
+    /// Policies of timeouts, as nfct takes them behind `add timeout`.
+    pub policies: Vec<String>,
     /// Rules for IPv4 and for IPv6, as text for iptables-restore.
     pub rules: Option<[String; 2]>,
 }

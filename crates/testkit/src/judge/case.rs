@@ -1,7 +1,7 @@
 //! A dialogue on which the sides once differed, as a file that is replayed for ever.
 //!
-//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `rp_filter N`, `mtu N`, then one a
-//! packet, `lan`, `wan` or `local` with its bytes in hexadecimal and its [`Manner`] of answering, if it
+//! Lines of words: `sysctl NAME VALUE`, `unrouted`, `host`, `rp_filter N`, `mtu N`, `policy WORDS`
+//! that nfct takes behind `add timeout`, then one a packet, `lan`, `wan` or `local` with its bytes in hexadecimal and its [`Manner`] of answering, if it
 //! has one, and between packets `pause
 //! MILLISECONDS` and `change NAME VALUE` of a sysctl. What follows a `#` is for people. `rules4 LINE`
 //! and `rules6 LINE` are lines for iptables-restore, to their ends.
@@ -20,7 +20,7 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
         text += format!("# {line}").trim_end();
         text.push('\n');
     }
-    let Settings { sysctls, unrouted, host, rp_filter, mtu, rules } = &dialogue.settings;
+    let Settings { sysctls, unrouted, host, rp_filter, mtu, policies, rules } = &dialogue.settings;
     for (name, value) in sysctls {
         let _ = writeln!(text, "sysctl {name} {value}");
     }
@@ -36,6 +36,7 @@ pub fn write(dialogue: &Dialogue, story: &str) -> String {
     if let Some(mtu) = mtu {
         let _ = writeln!(text, "mtu {mtu}");
     }
+    policies.iter().for_each(|policy| text += &format!("policy {policy}\n"));
     for (family, rules) in RULES.iter().zip(rules.iter().flatten()) {
         rules.lines().for_each(|line| text += &format!("{family} {line}\n"));
     }
@@ -105,6 +106,7 @@ fn take(dialogue: &mut Dialogue, next: &mut Step, words: &[&str]) -> Option<()> 
         ["host"] => settings.host = true,
         ["rp_filter", asked] => settings.rp_filter = asked.parse().ok()?,
         ["mtu", mtu] => settings.mtu = Some(mtu.parse().ok()?),
+        ["policy", ref policy @ ..] => settings.policies.push(policy.join(" ")),
         ["pause", milliseconds] => next.pause = Duration::from_millis(milliseconds.parse().ok()?),
         ["change", name, value] => next.changes.push((name.to_owned(), value.parse().ok()?)),
         [from, ref hex @ ..] => {

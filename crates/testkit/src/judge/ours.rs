@@ -146,6 +146,8 @@ fn engine(settings: &Settings, secret: u64) -> Engine {
     let mut engine = Engine::new(Config { tracker, network, ..Config::default() });
     *engine.tracker_mut().sysctls_mut() = sysctls;
     engine.tracker_mut().set_listening(true);
+    let policies = settings.policies.iter().filter_map(|words| rules::policy(words));
+    policies.for_each(|policy| engine.add_timeout_policy(&policy));
     let rules = settings.rules.as_ref().map_or(Ok(Vec::new()), rules::read);
     assert_eq!(rules.as_ref().err(), None, "rules that the kernel takes");
     rules.iter().flatten().for_each(|rules| engine.set_rules(rules));

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use stateward_conntrack::TimeoutPolicy;
 use stateward_engine::Engine;
 use stateward_rules::restore::{RestoreOptions, restore};
 use stateward_rules::{ShowCounters, Source, ValidRuleset};
-use stateward_wire::Family;
+use stateward_wire::{Family, protocol};
 
 use crate::kernel::{Observation, Outcome};
 
@@ -18,6 +19,30 @@ pub(super) fn read(texts: &[String; 2]) -> Result<Vec<ValidRuleset>, String> {
         rules.map_err(|errors| errors.first().map_or(String::new(), ToString::to_string))
     };
     texts.iter().zip(FAMILIES).map(read).collect()
+}
+
+/// What nfct makes of `NAME L3 L4 STATE SECONDS …`; `None` if the words say something else.
+pub(super) fn policy(words: &str) -> Option<TimeoutPolicy> {
+    let words: Vec<&str> = words.split_whitespace().collect();
+    let [name, l3, l4, states @ ..] = words.as_slice() else { return None };
+    let family = if *l3 == "inet" { Family::V4 } else { Family::V6 };
+    let protocol = match *l4 {
+        "tcp" => protocol::TCP,
+        "udp" => protocol::UDP,
+        "udplite" => protocol::UDPLITE,
+        "gre" => protocol::GRE,
+        "sctp" => protocol::SCTP,
+        "icmp" => protocol::ICMP,
+        "icmpv6" => protocol::ICMPV6,
+        "generic" => TimeoutPolicy::GENERIC,
+        _ => return None,
+    };
+    let mut policy = TimeoutPolicy::new(name, family, protocol);
+    let set = |pair: &[&str]| match pair {
+        [state, seconds] => seconds.parse().is_ok_and(|seconds| policy.set(state, seconds)),
+        _ => false,
+    };
+    states.chunks(2).all(set).then_some(policy)
 }
 
 /// The rules that a packet met, and those that the host's answers met.

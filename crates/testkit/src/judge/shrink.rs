@@ -165,6 +165,7 @@ impl Shrinker<'_> {
             }
         }
         let mut dialogue = self.best.dialogue.clone();
+        dialogue.settings.policies.clear();
         if dialogue.settings.rules.take().is_some() {
             self.attempt(dialogue)?;
         }

@@ -20,7 +20,7 @@ use crate::kernel::{
 
 /// The scenario that holds a dialogue.
 pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
-    let Settings { sysctls, rules, .. } = &dialogue.settings;
+    let Settings { sysctls, rules, policies, .. } = &dialogue.settings;
     let named = |(name, value): &(String, u64)| {
         (format!("net.netfilter.nf_conntrack_{name}"), value.to_string())
     };
@@ -58,6 +58,7 @@ pub(super) fn scenario(dialogue: &Dialogue) -> Scenario {
         sysctls,
         links: links(&dialogue.settings),
         steps,
+        policies: policies.clone(),
         rules4: rules.as_ref().map(|[v4, _]| v4.clone()),
         rules6: rules.as_ref().map(|[_, v6]| v6.clone()),
         look: Look { each_table, trace: rules.is_some(), ..Look::default() },

@@ -12,10 +12,11 @@ use nix::unistd::geteuid;
 
 use super::scenario::Missing;
 
-const TOOLS: [&str; 7] = [
+const TOOLS: [&str; 8] = [
     "ip",
     "nft",
     "conntrack",
+    "nfct",
     "iptables-legacy-restore",
     "iptables-legacy-save",
     "ip6tables-legacy-restore",

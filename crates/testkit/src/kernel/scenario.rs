@@ -27,6 +27,9 @@ pub struct Scenario {
     pub links: Vec<String>,
     /// Text for `ipset restore`, before the rules.
     pub sets: Option<String>,
+    /// Policies of timeouts, before the rules: what `nfct add timeout` takes. They cost a fresh
+    /// namespace.
+    pub policies: Vec<String>,
     /// Text for `iptables-legacy-restore`. A nat table costs a fresh namespace.
     pub rules4: Option<String>,
     /// Text for `ip6tables-legacy-restore`. A nat table costs a fresh namespace.
@@ -178,6 +181,7 @@ impl Scenario {
             _ => false,
         };
         !self.links.is_empty()
+            || !self.policies.is_empty()
             || self.rules4.iter().chain(&self.rules6).chain(steps).any(nat)
             || self.steps.iter().any(costly)
     }

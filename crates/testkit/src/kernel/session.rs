@@ -93,6 +93,11 @@ impl Session<'_> {
         if let Some(sets) = &self.scenario.sets {
             command::succeed(&["ipset", "restore"], sets)?;
         }
+        for policy in &self.scenario.policies {
+            let mut words = vec!["nfct", "add", "timeout"];
+            words.extend(policy.split_whitespace());
+            command::succeed(&words, "")?;
+        }
         let rules = [&self.scenario.rules4, &self.scenario.rules6];
         for (family, text) in rules.into_iter().enumerate() {
             if let Some(text) = text {
