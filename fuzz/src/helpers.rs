@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId, Expectation};
 use stateward_conntrack::{
-    Config, CtState, Direction, Flow, Hook, Instant, L4Key, PerDir, Status, Sysctls, Tracker,
+    Call, Config, CtState, Direction, Flow, Hook, Instant, L4Key, PerDir, Status, Sysctls, Tracker,
     Tuple, Zone,
 };
 use stateward_helpers::{Helper, Memory, Message, Surroundings, all};
@@ -106,7 +106,8 @@ impl Around {
         let reply = Tuple::new(from, to, helper.protocol(), l4, Zone::DEFAULT);
         let reply = reply.expect("both ends are of one family");
         let (name, tuples) = (helper.name(), PerDir([original, reply]));
-        let (edits, master) = (Vec::new(), tracked.flow);
+        let (edits, mut master) = (Vec::new(), tracked.flow);
+        tracker.confirm(&mut master).expect("there is room for one");
         Around { name, tuples, announced: 0, growth: 0, length: 0, edits, tracker, master }
     }
 
@@ -160,6 +161,16 @@ impl Surroundings for Around {
         let overlaps = |other: &Range<usize>| place.start < other.end && other.start < place.end;
         assert!(!self.edits.iter().any(overlaps), "{} edits the same bytes twice", self.name);
         self.edits.push(place);
+    }
+
+    fn expect_call(&mut self, announced: [Announcement; 2]) -> Result<(), ExpectError> {
+        self.announced += 2;
+        assert_eq!(announced.each_ref().map(|half| half.helper), [self.name; 2]);
+        self.tracker.expect_call(&mut self.master, announced)
+    }
+
+    fn end_call(&mut self, call: &Call) {
+        self.tracker.end_call(&self.master, call);
     }
 
     fn port_above(&mut self, lowest: u16) -> u16 {

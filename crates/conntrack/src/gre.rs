@@ -1,7 +1,7 @@
 //! GRE: one flow for each pair of addresses, but for PPTP, which tells its calls apart.
 //!
 //! Only version 1 (PPTP, RFC 2637) has keys here: the destination key is the call id, the source
-//! key is known only to PPTP's helper. Version 0, keyed or not, has none. The timeouts are those of
+//! key is known only from the control connection ([`crate::calls`]). Version 0, keyed or not, has none. The timeouts are those of
 //! the moment the entry was made. Kernel counterpart: `nf_conntrack_proto_gre.c`.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -46,6 +46,11 @@ pub(crate) fn destination_key(l4: &[u8]) -> Option<u16> {
         return None;
     }
     Some(u16::from_be_bytes([header[6], header[7]]))
+}
+
+/// Whether a packet names its receiver's end of a call.
+pub(crate) fn is_of_call(l4: &[u8]) -> bool {
+    matches!(l4, [_, version, 0x88, 0x0b, _, _, _, _, ..] if version & 0x07 == 1)
 }
 
 /// One packet of a flow.

@@ -10,6 +10,7 @@
 
 #![deny(unsafe_code)]
 
+mod calls;
 mod decision;
 mod entry;
 pub mod event;
@@ -37,6 +38,7 @@ mod tuple;
 mod udp;
 mod wheel;
 
+pub use calls::Call;
 pub use entry::ConnId;
 pub use event::{
     Counter, Event, EventKind, EventMask, GreTimeouts, Labels, ProtocolInfo, Record, Subject,

@@ -24,6 +24,7 @@
 
 mod announce;
 mod begin;
+mod calls;
 mod confirm;
 mod events;
 mod help;
@@ -39,6 +40,7 @@ mod tracked;
 
 use stateward_wire::{Family, Packet, protocol};
 
+use crate::calls::Calls;
 use crate::decision::{Accept, L4Decision};
 use crate::entry::{ConnId, Flags, NONE};
 use crate::event::{Event, EventMask};
@@ -110,6 +112,7 @@ pub struct Tracker {
     /// The sysctls, but for the timeouts of each policy.
     policies: Vec<Sysctls>,
     expectations: Expectations,
+    calls: Calls,
     statistics: Statistics,
     events: Vec<Event>,
     /// Boxes of connections that were confirmed or forgotten, for the next ones.
@@ -144,6 +147,7 @@ impl Tracker {
             table: Table::new(capacity, Seed(k0, k1), &mut arena),
             policies: Vec::new(),
             expectations: Expectations::new(),
+            calls: Calls::default(),
             statistics: Statistics::default(),
             events: Vec::new(),
             pool: Vec::new(),
@@ -208,7 +212,9 @@ impl Tracker {
     /// fetching that line of the index. Nothing in the table is looked at.
     #[inline(always)]
     pub fn approach(&self, packet: &Packet<'_>) -> Option<Approach> {
-        let tuple = Tuple::of(packet, Zone::DEFAULT)?;
+        // A call's other key may be told until then.
+        let tuple =
+            Tuple::of(packet, Zone::DEFAULT).filter(|tuple| tuple.key.protocol != protocol::GRE)?;
         let place = self.table.place(&tuple);
         self.table.prefetch(place);
         Some(Approach { key: tuple.key, place, fetched: NONE })
@@ -338,7 +344,8 @@ impl Tracker {
         }
         let tuple = match known {
             Some(known) => Some(known.key.with_addresses_of(packet)),
-            None => Tuple::of(packet, template.zone()),
+            None => Tuple::of(packet, template.zone())
+                .map(|tuple| self.with_source_key(tuple, packet.l4())),
         };
         let Some(tuple) = tuple else {
             *tracked = self.invalid(no_tuple(upper.protocol));

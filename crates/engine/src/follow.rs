@@ -40,6 +40,7 @@ impl Engine {
         let tuples = self.tracker.tuples(&Flow::Confirmed(master.id)).unwrap_or(master.tuples);
         let ranges = match follows.function {
             "sip" => call(&self.tracker, conn, expectation, follows, &tuples),
+            "pptp" => tunnel(follows, &tuples),
             _ => after_master(follows, &tuples),
         };
         for (range, manip) in ranges.into_iter().flatten() {
@@ -62,6 +63,21 @@ fn after_master(follows: ExpectNat, tuples: &PerDir<Tuple>) -> Ranges {
     let other = tuples[!follows.direction];
     let source = Range::address(other.destination());
     let destination = end(other.source(), follows.port);
+    [Some((source, Manip::Source)), Some((destination, Manip::Destination))]
+}
+
+/// A PPTP call's GRE connection: it is the client's key that is another one behind NAT, whoever
+/// has come first.
+fn tunnel(follows: ExpectNat, tuples: &PerDir<Tuple>) -> Ranges {
+    let other = tuples[!follows.direction];
+    let mut ends = [other.destination(), other.source()].map(Range::address);
+    let [source, destination] = &mut ends;
+    let client = match follows.direction {
+        Direction::Original => source,
+        Direction::Reply => destination,
+    };
+    client.ports = Some([follows.port; 2]);
+    let [source, destination] = ends;
     [Some((source, Manip::Source)), Some((destination, Manip::Destination))]
 }
 

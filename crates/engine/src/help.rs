@@ -9,7 +9,7 @@ use core::net::Ipv4Addr;
 use core::ops::Range as Place;
 
 use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId, Expectation};
-use stateward_conntrack::{CtState, Direction, Flow, PerDir, Status, Tracker, Tuple, Zone};
+use stateward_conntrack::{Call, CtState, Direction, Flow, PerDir, Status, Tracker, Tuple, Zone};
 use stateward_helpers::{Doubt, Help, Helper, Memory, Message, Surroundings};
 use stateward_nat::{Chance, seqadj};
 use stateward_rules::{Hook, TableName, TableSet};
@@ -317,6 +317,14 @@ impl Surroundings for Asking<'_> {
 
     fn replace(&mut self, place: Place<usize>, with: Vec<u8>) {
         self.found.edits.push((place, with));
+    }
+
+    fn expect_call(&mut self, announced: [Announcement; 2]) -> Result<(), ExpectError> {
+        self.tracker.expect_call(self.flow, announced)
+    }
+
+    fn end_call(&mut self, call: &Call) {
+        self.tracker.end_call(self.flow, call);
     }
 
     fn keep_numbers(&mut self) {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use stateward_conntrack::expect::{Announcement, ExpectError, ExpectId, Expectation};
-use stateward_conntrack::{Config, Flow, Hook, Sysctls, Tracker, Tuple, Zone};
+use stateward_conntrack::{Call, Config, Flow, Hook, Sysctls, Tracker, Tuple, Zone};
 use stateward_wire::{Packet, compose};
 
 use crate::Surroundings;
@@ -31,7 +31,9 @@ impl Default for Fake {
         let packet = Packet::parse(&bytes).unwrap();
         let tracked = tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, Default::default());
         let (announced, edits, refusals, redirected) = Default::default();
-        Fake { announced, edits, refusals, redirected, tracker, master: tracked.flow }
+        let mut master = tracked.flow;
+        tracker.confirm(&mut master).unwrap();
+        Fake { announced, edits, refusals, redirected, tracker, master }
     }
 }
 
@@ -70,6 +72,15 @@ impl Surroundings for Fake {
 
     fn redirect(&mut self, port: u16) {
         self.redirected = Some(port);
+    }
+
+    fn expect_call(&mut self, announced: [Announcement; 2]) -> Result<(), ExpectError> {
+        self.announced.extend(announced.clone());
+        self.tracker.expect_call(&mut self.master, announced)
+    }
+
+    fn end_call(&mut self, call: &Call) {
+        self.tracker.end_call(&self.master, call);
     }
 
     fn port_above(&mut self, lowest: u16) -> u16 {

@@ -65,7 +65,7 @@ use stateward_conntrack::expect::{
     Announcement, ExpectClass, ExpectError, ExpectFlags, ExpectId, ExpectMask, Expectation,
     Identical,
 };
-use stateward_conntrack::{CtState, Direction, PerDir, Status, Tuple};
+use stateward_conntrack::{Call, CtState, Direction, PerDir, Status, Tuple};
 use stateward_wire::{Family, Packet, TcpHeader, UdpHeader, protocol};
 
 mod amanda;
@@ -75,6 +75,7 @@ mod ftp;
 mod irc;
 mod nat;
 mod netbios_ns;
+mod pptp;
 mod sane;
 mod sip;
 mod text;
@@ -84,6 +85,7 @@ pub use amanda::Amanda;
 pub use ftp::{Ftp, Trust};
 pub use irc::Irc;
 pub use netbios_ns::NetbiosNs;
+pub use pptp::Pptp;
 pub use sane::Sane;
 pub use sip::{Peers, Sip};
 pub use tftp::Tftp;
@@ -149,6 +151,16 @@ pub trait Surroundings {
 
     /// Lets what was announced be fulfilled from now on, for so many seconds.
     fn activate(&mut self, id: ExpectId, seconds: u32);
+
+    /// Announces the GRE packets of a call of PPTP, those of the original direction first, whose
+    /// ends give it other keys: both directions, or none.
+    ///
+    /// # Errors
+    /// When the tracker refuses one of them.
+    fn expect_call(&mut self, announced: [Announcement; 2]) -> Result<(), ExpectError>;
+
+    /// Ends a call of PPTP: its GRE connection, and what is expected of it.
+    fn end_call(&mut self, call: &Call);
 
     /// Asks for other bytes in place of some of the payload's. It is done after the helper, and
     /// lengths, checksums and sequence numbers follow; if it cannot be done, the packet is dropped.
@@ -339,6 +351,7 @@ pub fn all() -> Vec<Box<dyn Helper + Send>> {
         Box::new(Ftp::default()),
         Box::new(Irc),
         Box::new(NetbiosNs),
+        Box::new(Pptp),
         Box::new(Sane),
         Box::new(Sip::over(protocol::TCP)),
         Box::new(Sip::over(protocol::UDP)),

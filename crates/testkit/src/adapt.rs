@@ -15,6 +15,7 @@
 //!
 //! [`dialogue`]: crate::dialogue
 
+mod call;
 mod ends;
 mod rewrite;
 
@@ -67,6 +68,8 @@ pub struct Views {
     grown: BTreeMap<Ends, (u32, u32)>,
     /// Where others were told that somebody listens.
     listeners: BTreeMap<(u8, SocketAddr), SocketAddr>,
+    /// The ids of clients' latest calls, as they were said and as they arrived.
+    calls: BTreeMap<Ends, [u16; 2]>,
 }
 
 impl Views {
@@ -90,6 +93,10 @@ impl Views {
         let (Some(of), Some(seen)) = (ends(said), ends(arrived)) else { return };
         self.pieces.insert((of.protocol, of.source, of.destination), of);
         self.arrived.insert(of, (port, seen));
+        let id = |bytes| call::requested(bytes, &Layout::of(bytes)?);
+        if let (Some(said), Some(arrived)) = (id(said), id(arrived)) {
+            self.calls.insert(of, [said, arrived]);
+        }
         let end = |bytes| Layout::of(bytes).and_then(|layout| layout.end(bytes));
         let (Some(said), Some(arrived)) = (end(said), end(arrived)) else { return };
         let (latest, grown) = self.grown.entry(of).or_insert((said, 0));
@@ -98,12 +105,10 @@ impl Views {
         }
     }
 
-    /// Learns that the sender of a packet listens at a port of its own, and by which address others
-    /// were told so.
-    pub fn listens(&mut self, said: &[u8], (protocol, port): (u8, u16), told: SocketAddr) {
-        if let Some(sender) = ends(said) {
-            self.listeners.insert((protocol, SocketAddr::new(sender.source, port)), told);
-        }
+    /// Learns that somebody listens at a port of its own, or has a call of this id, and by which
+    /// address others were told so.
+    pub fn listens(&mut self, protocol: u8, at: SocketAddr, told: SocketAddr) {
+        self.listeners.insert((protocol, at), told);
     }
 
     fn answer(
@@ -122,7 +127,10 @@ impl Views {
         };
         let (port, mut to) = match self.arrived.get(&ends.inverse()) {
             Some((port, seen)) => (*port, seen.inverse()),
-            None => (from, self.told(&ends)?),
+            None => {
+                let told = self.told(&ends, said, layout)?;
+                (from, Ends { destination: told.ip(), ..ends }.toward(told.port()))
+            }
         };
         match manner {
             Manner::Elsewhere => to = to.elsewhere(),
@@ -130,6 +138,7 @@ impl Views {
             Manner::AsIs | Manner::Adapted => {}
         }
         let mut bytes = said.to_vec();
+        self.name_calls(&mut bytes, layout, &ends);
         rewrite::rewrite(&mut bytes, layout, &ends, &to);
         if let Some((_, grown)) = self.grown.get(&ends.inverse()) {
             rewrite::acknowledge(&mut bytes, layout, *grown);
@@ -137,11 +146,27 @@ impl Views {
         Some((port, bytes))
     }
 
-    /// The ends of what goes to where somebody was told to.
-    fn told(&self, ends: &Ends) -> Option<Ends> {
-        let [source, port] = ends.keys;
-        let told = self.listeners.get(&(ends.protocol, SocketAddr::new(ends.destination, port)))?;
-        Some(Ends { destination: told.ip(), keys: [source, told.port()], ..*ends })
+    /// Where somebody was told that the receiver of a packet listens.
+    fn told(&self, ends: &Ends, said: &[u8], layout: &Layout) -> Option<SocketAddr> {
+        let [_, port] = ends.keys;
+        let id = call::receiver(said, layout).and_then(|at| ends::word(said, at));
+        let at = SocketAddr::new(ends.destination, id.unwrap_or(port));
+        self.listeners.get(&(ends.protocol, at)).copied()
+    }
+
+    /// Names calls by the ids that the sender knows.
+    fn name_calls(&self, bytes: &mut [u8], layout: &Layout, ends: &Ends) {
+        if let (Some(at), Some([said, arrived])) =
+            (call::client(bytes, layout), self.calls.get(&ends.inverse()))
+            && ends::word(bytes, at) == Some(*said)
+        {
+            rewrite::put_word(bytes, layout, at, *arrived);
+        }
+        if let (Some(at), Some(told)) =
+            (call::receiver(bytes, layout), self.told(ends, bytes, layout))
+        {
+            rewrite::put_word(bytes, layout, at, told.port());
+        }
     }
 
     /// An error quotes what arrived and goes to whom it came from. Who tells it is the one it was

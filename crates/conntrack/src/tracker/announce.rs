@@ -92,6 +92,7 @@ impl Tracker {
         let mark = self.table.entry(self.table.slot_of(master.id)?)?.mark;
         let log = Log { at: self.now, events: &mut self.events };
         let expectation = self.expectations.arrive(id, log)?;
+        self.call_has_come(&expectation);
         conn.entry.status.set(Status::EXPECTED);
         conn.entry.mark = mark;
         let extra = conn.extra_mut();

@@ -145,13 +145,19 @@ impl Tracker {
 
     /// Forgets the connection of a packet that was dropped, if it was not in the table.
     pub fn forget(&mut self, flow: Flow) {
-        /// More are never on their way at once, but for bursts that hold on to their flows.
-        const POOL: usize = 64;
         if let Flow::Unconfirmed(conn) = flow {
             self.forget_announced(&conn);
-            if self.pool.len() < POOL {
-                self.pool.push(conn);
-            }
+            self.forget_key(&conn);
+            self.recycle(conn);
+        }
+    }
+
+    /// Keeps what is no more used for another connection.
+    pub(super) fn recycle(&mut self, conn: Box<Unconfirmed>) {
+        /// More are never on their way at once, but for bursts that hold on to their flows.
+        const POOL: usize = 64;
+        if self.pool.len() < POOL {
+            self.pool.push(conn);
         }
     }
 }

@@ -36,7 +36,11 @@ impl Tracker {
     fn confirm_new(&mut self, flow: &mut Flow) -> Result<(), DropReason> {
         let Flow::Unconfirmed(mut conn) = core::mem::take(flow) else { return Ok(()) };
         let entered = match self.insert(&mut conn) {
-            Ok(id) => Ok(id),
+            Ok(id) => {
+                self.recycle(conn);
+                *flow = Flow::Confirmed(id);
+                return Ok(());
+            }
             Err(InsertError::Taken(slot, direction)) => {
                 self.resolve_clash(&conn, slot, direction).ok_or(DropReason::Clash)
             }

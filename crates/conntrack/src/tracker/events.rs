@@ -45,7 +45,8 @@ impl Tracker {
     /// The connection of a packet that comes `now`, as a dump shows it, without anything being done
     /// to it; `None` if it has none in the table, or is an ICMP error.
     pub fn find(&self, packet: &Packet<'_>, now: Instant) -> Option<Record> {
-        let (slot, _) = self.table.find(&Tuple::of(packet, Zone::DEFAULT)?)?;
+        let tuple = Tuple::of(packet, Zone::DEFAULT)?;
+        let (slot, _) = self.table.find(&self.with_source_key(tuple, packet.l4()))?;
         let record = tell::record(&self.table, slot, Telling::Dump, now)?;
         self.table.entry(slot).filter(|entry| entry.deadline() > now).map(|_| record)
     }

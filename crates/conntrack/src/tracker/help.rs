@@ -4,6 +4,7 @@
 //! gives back what the helper wants to remember. Kernel counterpart: `struct nf_conn_help`.
 
 use super::{Flow, Tracker};
+use crate::calls::Call;
 use crate::seqadj::SeqAdjust;
 use crate::status::{Direction, PerDir, Status};
 use crate::time::Span;
@@ -17,6 +18,8 @@ pub struct HelperMemory {
     /// The connection began elsewhere (it was loaded), and nothing of that direction has been
     /// heard.
     pub unheard: PerDir<bool>,
+    /// The call of PPTP that ends with the connection.
+    pub call: Option<Call>,
 }
 
 impl Tracker {

@@ -45,8 +45,9 @@ impl Tracker {
             Ok(Message::Query) => return None,
             Ok(Message::Untracked) => return Some(Tracked::untracked()),
             Ok(Message::Error(quoted)) => {
-                let tuple =
-                    Tuple::of_embedded(&quoted, template.zone()).and_then(|tuple| tuple.inverse());
+                let tuple = Tuple::of_embedded(&quoted, template.zone());
+                let tuple = tuple.map(|tuple| self.with_source_key(tuple, quoted.l4()));
+                let tuple = tuple.and_then(|tuple| tuple.inverse());
                 tuple
                     .ok_or(Reason::IcmpUnquotable)
                     .and_then(|tuple| self.related(packet, &tuple, template))

@@ -95,6 +95,7 @@ impl Tracker {
                 self.events.push(Event { kind: EventKind::Destroy, at, subject });
             }
         }
+        self.end_calls(slot, at);
         self.table.unlink(slot);
         if !self.expectations.is_empty() {
             self.expectations.remove_of(id, Log { at, events: &mut self.events });

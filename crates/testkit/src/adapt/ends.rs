@@ -42,6 +42,14 @@ impl Ends {
         Self { source: self.destination, destination: self.source, keys, ..self }
     }
 
+    /// To another port, if the protocol has ports.
+    pub(super) fn toward(mut self, port: u16) -> Self {
+        if matches!(self.protocol, TCP | UDP | SCTP | UDP_LITE) {
+            self.keys[1] = port;
+        }
+        self
+    }
+
     /// With the next destination port, or identifier.
     pub(super) fn elsewhere(mut self) -> Self {
         let [first, second] = &mut self.keys;

@@ -63,6 +63,22 @@ pub(super) fn acknowledge(bytes: &mut [u8], layout: &Layout, grown: u32) {
     update(bytes, layout.transport + 16, &old, &new);
 }
 
+/// Changes a word of a TCP segment's payload, or of a protocol without a checksum.
+pub(super) fn put_word(bytes: &mut [u8], layout: &Layout, at: usize, to: u16) {
+    let Some(old) = word(bytes, at) else { return };
+    put(bytes, at, &to.to_be_bytes());
+    if layout.protocol != TCP {
+        return;
+    }
+    // Which byte of a word of the sum it begins with.
+    let odd = (at - layout.transport) % 2;
+    let [old, new] = [old, to].map(|number| match odd {
+        0 => number.to_be_bytes().to_vec(),
+        _ => [&[0][..], &number.to_be_bytes(), &[0]].concat(),
+    });
+    update(bytes, layout.transport + 16, &old, &new);
+}
+
 /// Changes what an ICMP error quotes, and the error's checksum by that.
 pub(super) fn rewrite_quoted(
     bytes: &mut [u8],

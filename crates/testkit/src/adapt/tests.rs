@@ -147,12 +147,11 @@ fn what_arrives_longer_is_acknowledged_as_it_arrived() {
 #[test]
 fn who_was_told_of_a_listener_connects_to_where_it_was_said_to_be() {
     let [client, server, outside, _] = ends(false);
-    let command = Packet::tcp(client, server, TCP_ACK, 100, 0).bytes();
     let told = SocketAddr::new(outside.ip(), 5000);
     let mut views = Views::default();
-    views.listens(&command, (6, 1025), told);
-    let data = |to| Packet::tcp(server, to, TCP_SYN, 7, 0).bytes();
     let own = SocketAddr::new(client.ip(), 1025);
+    views.listens(6, own, told);
+    let data = |to| Packet::tcp(server, to, TCP_SYN, 7, 0).bytes();
     let adapted = views.adapt(Port::Wan, &data(own), Manner::Adapted);
     assert_eq!(adapted, (Port::Wan, data(told)));
     let other = data(SocketAddr::new(client.ip(), 1026));

@@ -9,6 +9,7 @@
 //! - sequence numbers and checksums are wrong;
 //! - the conversation begins in its middle, or ends and goes on.
 
+mod pptp;
 mod words;
 
 use std::collections::VecDeque;
@@ -207,6 +208,11 @@ impl Conversation {
             _ => other,
         };
         let listener = if random.chance(4) { world::host(random, v6) } else { listener };
+        if self.kind == Kind::Pptp {
+            let back = self.listening.iter().rev().find(|(other, _)| *other != side);
+            let ids = [port, back.map_or(0, |(_, id)| *id)];
+            return self.queue.extend(pptp::visit(random, [visitor, listener], ids));
+        }
         let source = random.pick([20, 20, 1025, 41000]);
         let ends = [(visitor, source), (listener, port)];
         let tcp =

@@ -133,10 +133,12 @@ fn wish(seen: &Observation, bytes: &[u8]) -> Wish {
     let listed = || began_with(seen.table.as_deref()?, bytes);
     if let Some(reply) = told.or_else(listed).and_then(|entry| entry.reply) {
         let [source, destination] = match reply.key {
-            Key::Ports { source, destination } => [destination, source],
+            Key::Ports { source, destination } | Key::Keys { source, destination } => {
+                [destination, source]
+            }
             // What answers has one identifier: the second binding's, if both chose one.
             Key::Icmp { id, .. } => [id, bound_before(seen).unwrap_or(id)],
-            Key::Keys { .. } | Key::None => return Wish::NONE,
+            Key::None => return Wish::NONE,
         };
         return Wish { source: Some(source), destination: Some(destination), ..Wish::NONE };
     }

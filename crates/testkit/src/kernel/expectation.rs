@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use super::attribute::{Attribute, Attributes};
 use super::entry::{self, Key, Present, Tuple};
+use crate::adapt;
 
 /// One expectation. A field is `None` when the message had no such attribute.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -65,15 +66,23 @@ impl fmt::Display for Expectation {
 }
 
 impl Expectation {
-    /// The protocol and the port of a listener behind NAT, and where others believe it to be.
-    pub(super) fn listener(&self) -> Option<(u8, u16, SocketAddr)> {
-        let told = self.tuple?;
-        let (Key::Ports { destination, .. }, Key::Ports { source: own, .. }) =
-            (told.key, self.nat?.tuple?.key)
-        else {
-            return None;
+    /// The protocol and the place of a listener behind NAT, who has said this or was called, and
+    /// where others believe it to be.
+    pub(super) fn listener(&self, said: &[u8]) -> Option<(u8, SocketAddr, SocketAddr)> {
+        const REPLY: u32 = 1;
+        let (told, nat) = (self.tuple?, self.nat?);
+        let (port, at) = match (told.key, nat.tuple?.key) {
+            (Key::Ports { destination, .. }, Key::Ports { source, .. }) => {
+                (destination, SocketAddr::new(adapt::ends(said)?.source, source))
+            }
+            (Key::Keys { destination, .. }, Key::Keys { source, .. })
+                if nat.direction == Some(REPLY) =>
+            {
+                (destination, SocketAddr::new(self.master?.source, source))
+            }
+            _ => return None,
         };
-        Some((told.protocol, own, SocketAddr::new(told.destination, destination)))
+        Some((told.protocol, at, SocketAddr::new(told.destination, port)))
     }
 
     pub(super) fn decode(family: u8, attributes: Attributes<'_>) -> Self {

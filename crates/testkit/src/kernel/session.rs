@@ -160,8 +160,8 @@ impl Session<'_> {
             self.views.note(bytes, arrived);
             let begun = observation.events.iter().filter(|event| event.name() == "EXP_NEW");
             for expectation in begun.filter_map(Event::expectation) {
-                if let Some((protocol, own, told)) = expectation.listener() {
-                    self.views.listens(bytes, (protocol, own), told);
+                if let Some((protocol, at, told)) = expectation.listener(bytes) {
+                    self.views.listens(protocol, at, told);
                 }
             }
         }

@@ -8,12 +8,13 @@ use super::Place;
 use crate::dialogue::Random;
 
 /// Helpers, the protocol and the port by which they are given.
-const ASSIGNED: [(&str, &str, u16); 5] = [
+const ASSIGNED: [(&str, &str, u16); 6] = [
     ("ftp", "tcp", 21),
     ("irc", "tcp", 6667),
     ("sane", "tcp", 6566),
     ("amanda", "udp", 10080),
     ("tftp", "udp", 69),
+    ("pptp", "tcp", 1723),
 ];
 
 /// What of a dialogue's rules is drawn once for all of them.
@@ -46,7 +47,7 @@ fn raw(random: &mut Random, place: Place, translated: Translated) -> Vec<String>
     for hook in ["PREROUTING", "OUTPUT"] {
         for (helper, protocol, port) in ASSIGNED {
             // Which IPv6 does not have.
-            if place.either(false, helper == "irc") {
+            if place.either(false, matches!(helper, "irc" | "pptp")) {
                 continue;
             }
             rules.push(format!(

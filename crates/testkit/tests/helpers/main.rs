@@ -12,11 +12,12 @@
 use std::net::{IpAddr, SocketAddr};
 
 use stateward_wire::Family;
-use testkit::build::{Packet, TCP_ACK, TCP_PSH, TCP_SYN};
+use testkit::build::{Packet, TCP_ACK, TCP_PSH, TCP_RST, TCP_SYN};
 use testkit::dialogue::{Dialogue, Port, Settings, Step};
 use testkit::judge::Judge;
 use testkit::kernel;
 
+mod pptp;
 mod sip;
 mod sizes;
 
@@ -128,7 +129,7 @@ impl Talk {
 fn rules(rule: &str) -> [String; 2] {
     [Family::V4, Family::V6].map(|family| {
         // Which IPv6 does not have.
-        let served = family == Family::V4 || !rule.ends_with(" irc");
+        let served = family == Family::V4 || !rule.ends_with(" irc") && !rule.ends_with(" pptp");
         let rule = if served { format!("-A PREROUTING {rule}\n") } else { String::new() };
         format!("*raw\n{rule}COMMIT\n")
     })

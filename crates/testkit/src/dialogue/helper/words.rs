@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::super::random::Random;
 use super::super::world;
+use super::pptp;
 
 pub(super) const CLIENT: usize = 0;
 pub(super) const SERVER: usize = 1;
@@ -16,6 +17,7 @@ pub(super) enum Kind {
     Sane,
     Amanda,
     Tftp,
+    Pptp,
 }
 
 /// Something said that may announce a connection.
@@ -29,9 +31,17 @@ pub(super) struct Text {
 impl Kind {
     /// One that the family has.
     pub(super) fn draw(random: &mut Random, v6: bool) -> Self {
-        let kind =
-            random.pick([Self::Ftp, Self::Ftp, Self::Irc, Self::Sane, Self::Amanda, Self::Tftp]);
-        if v6 && kind == Self::Irc { Self::Ftp } else { kind }
+        let kind = random.pick([
+            Self::Ftp,
+            Self::Ftp,
+            Self::Irc,
+            Self::Sane,
+            Self::Amanda,
+            Self::Tftp,
+            Self::Pptp,
+            Self::Pptp,
+        ]);
+        if v6 && matches!(kind, Self::Irc | Self::Pptp) { Self::Ftp } else { kind }
     }
 
     /// The server's.
@@ -42,11 +52,12 @@ impl Kind {
             Self::Sane => 6566,
             Self::Amanda => 10080,
             Self::Tftp => 69,
+            Self::Pptp => 1723,
         }
     }
 
     pub(super) const fn is_tcp(self) -> bool {
-        matches!(self, Self::Ftp | Self::Irc | Self::Sane)
+        matches!(self, Self::Ftp | Self::Irc | Self::Sane | Self::Pptp)
     }
 
     /// What it announces is a TCP connection.
@@ -66,6 +77,7 @@ impl Kind {
             (Self::Sane, CLIENT) => random.pick([&b"\0\0\0\x08\0\0\0\0"[..], b"\0\0\0\x07"]),
             (Self::Sane, _) => random.pick([&b"\0\0\0\0"[..], b"\0\0\0\0\0\0\0\0\0\0"]),
             (Self::Amanda, _) => random.pick([&b"Amanda 2.5 ACK\n"[..], b"CONNECT ", b""]),
+            (Self::Pptp, _) => return pptp::greeting(random),
             (Self::Tftp, _) => random.pick([&b"\0\x03\0\x01data"[..], b"\0\x05", b"\0", b""]),
         };
         text.to_vec()
@@ -81,6 +93,7 @@ impl Kind {
                 let speaker = ends[by].ip();
                 vec![said(by, ftp(random, by, (speaker, port)))]
             }
+            Self::Pptp => pptp::call(random),
             Self::Irc => vec![said(CLIENT, irc(random, (ends[CLIENT].ip(), port)))],
             Self::Sane => {
                 let ask = Text { by: CLIENT, bytes: b"\0\0\0\x07\0\0\0\0".to_vec(), listens: None };
