@@ -109,9 +109,10 @@ impl Tracker {
                 let PerDir([client, server]) = call.ids;
                 Some(call_of(&tuples[Direction::Reply], server, client))
             }
-            (Some(call), Some(Direction::Reply)) if translated => {
-                let PerDir([client, server]) = call.own;
-                Some(call_of(&tuples[Direction::Original], client, server))
+            // The kernel looks for the ids in the new connection, which has none: what is expected
+            // of the client stays.
+            (Some(_), Some(Direction::Reply)) if translated => {
+                Some(call_of(&tuples[Direction::Original], 0, 0))
             }
             _ => tuple.inverse(),
         };
