@@ -1,10 +1,12 @@
 """Who talks to whom through each gateway."""
 
 import dataclasses
+import pathlib
 import time
 from collections.abc import Callable
 
 from lab import servers
+from lab.applications import sip_pair
 from lab.network import CLIENT, GATEWAY, LINKS, ROUTES, SERVER
 
 SITE, OWN, OWN6 = "203.0.113.5", "203.0.113.1", "fd00:2::1"
@@ -135,6 +137,27 @@ def docker(lab):
         lab.try_run(SERVER, "ping", "-c", "1", "-W", "1", "172.17.0.2")
 
 
+def telephones(lab):
+    pathlib.Path(lab.scratch, "tone.alaw").write_bytes(bytes((0xD5, 0x55) * 12000))
+    phone, provider = (CLIENT, "192.168.1.10"), (SERVER, SITE)
+    phone6, provider6 = (CLIENT, "fd00:1::10"), (SERVER, "fd00:2::5")
+    told = (lab.path.parent / "expectations.txt").open("w")
+    with told, lab.capture_both_sides():
+        lab.spawn(GATEWAY, "conntrack", "-E", "expect", stdout=told)
+        time.sleep(0.3)
+        # It registers, and is called, from another port of its registrar's.
+        sip_pair(lab, ("registrar", *provider), ("register", *phone))
+        sip_pair(lab, ("phone", *phone), ("call", *provider), talk=200, called=OWN, port=5062)
+        # It calls: by UDP, by TCP, and gives up once; by IPv6 all the same.
+        for number, (own, other) in enumerate(((phone, provider), (phone6, provider6))):
+            media = 16484 + 300 * number
+            sip_pair(lab, ("phone", *other), ("call", *own), media=media, talk=200)
+            sip_pair(lab, ("phone", *other), ("call", *own), "t1", media + 100, talk=200)
+            sip_pair(lab, ("ringing", *other), ("cancel", *own), media=media + 200)
+        sip_pair(lab, ("registrar", *provider6), ("register", *phone6))
+        sip_pair(lab, ("phone", *phone6), ("call", *provider6), media=17184, talk=200, port=5062)
+
+
 GATEWAYS = (
     Gateway("home-router", home_router, (
         "ip.src == 203.0.113.1 && tcp.dstport == 80 && tcp.srcport == 40000",
@@ -157,4 +180,10 @@ GATEWAYS = (
         "ip.src == 203.0.113.1 && tcp.dstport == 80", "ip.dst == 172.30.0.3 && udp.dstport == 53",
         "icmp.type == 3 && ip.dst == 203.0.113.1", "icmp.type == 8 && ip.src == 203.0.113.1"),
         DOCKER_LINKS, DOCKER_ROUTES),
+    Gateway("telephones", telephones, (
+        "sip.Method == INVITE && ip.src == 203.0.113.5 && ip.dst == 192.168.1.10",
+        "sip.Method == INVITE && ip.src == 203.0.113.1 && tcp", "sip.Method == INVITE && ipv6",
+        "sip.Method == CANCEL", "sip.Method == REGISTER && ipv6", "sip.Status-Code == 487",
+        "udp.port == 16384 && ip.src == 203.0.113.1", "udp.port == 16784 && ipv6",
+        'sip.contact.host == "203.0.113.1" && sip.Method == REGISTER')),
 )

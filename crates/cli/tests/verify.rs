@@ -47,7 +47,7 @@ fn altered(name: &str, from: &str, to: &str) -> tempfile::TempDir {
 #[test]
 fn every_packet_left_real_gateways_as_predicted() {
     let mut all = 0;
-    for name in ["home-router", "load-balancer", "docker"] {
+    for name in ["home-router", "load-balancer", "docker", "telephones"] {
         let counts = counts(verify(&gateways().join(name), "--format json --quiet").code(0));
         assert_eq!(counts["predicted"], counts["seen"], "{name}: {counts}");
         for wrong in ["otherwise", "never", "open", "unpredicted"] {
@@ -56,6 +56,22 @@ fn every_packet_left_real_gateways_as_predicted() {
         all += counts["seen"].as_u64().unwrap();
     }
     assert!(all > 500, "the captures hold little: {all} packets");
+}
+
+#[test]
+fn calls_are_expected_as_a_real_gateway_expected_them() {
+    let directory = gateways().join("telephones");
+    let heard = verify(&directory, "--events --expectations").code(0);
+    let output = String::from_utf8(heard.get_output().stdout.clone()).unwrap();
+    // Without the time, which the gateway was not asked for, and the table in the end.
+    let events = output.lines().filter(|line| line.contains("mask-src=")).filter_map(|line| {
+        let (_, event) = line.strip_prefix('[')?.split_once(']')?;
+        Some(event.trim())
+    });
+    let told = fs::read_to_string(directory.join("expectations.txt")).unwrap();
+    let told: Vec<_> = told.lines().map(str::trim).collect();
+    assert!(told.len() > 50, "the gateway was told little: {} events", told.len());
+    assert_eq!(events.collect::<Vec<_>>(), told);
 }
 
 #[test]

@@ -115,21 +115,24 @@ def sip(lab):
         sip_pair(lab, ("phone", *provider6), ("call", *phone6), media=16684)
 
 
-def sip_pair(lab, answering, asking, transport="u1", media=16384, talk=400):
-    """One scenario at each end; both use port 5060, as telephones do. `talk` is milliseconds."""
-    def sipp(scenario, address):
+def sip_pair(lab, answering, asking, transport="u1", media=16384, talk=400, called=None,
+             port=5060):
+    """One scenario at each end; both use port 5060, as telephones do, or the one who asks another.
+    `talk` is milliseconds. It may be called by another address than its own."""
+    def sipp(scenario, address, port=5060):
         text = (SCENARIOS / f"{scenario}.xml").read_text()
         text = text.replace("TONE", f"{lab.scratch}/tone.alaw").replace("TALK", str(talk))
         pathlib.Path(lab.scratch, f"{scenario}.xml").write_text(text)
         return ("sipp", "-sf", f"{scenario}.xml", "-i", address, "-mi", address, "-mp", media,
-                "-p", "5060", "-m", "1", "-t", transport, "-nostdin")
+                "-p", port, "-m", "1", "-t", transport, "-nostdin")
 
     scenario, there, address = answering
     server = lab.spawn(there, *sipp(scenario, address), cwd=lab.scratch)
     lab.wait_listening(there, 5060, "tcp" if transport == "t1" else "udp")
     scenario, here, own = asking
+    address = called or address
     remote = f"[{address}]" if ":" in address else address
-    lab.run(here, *sipp(scenario, own), f"{remote}:5060", timeout=20, cwd=lab.scratch)
+    lab.run(here, *sipp(scenario, own, port), f"{remote}:5060", timeout=20, cwd=lab.scratch)
     server.wait(timeout=20)
 
 
