@@ -87,8 +87,9 @@ pub struct BenchArgs {
     /// Measure what translation (NAT) costs, instead
     ///
     /// Packets of connections that stand, and new connections, in an engine that translates sources
-    /// to one address, of whose ports half are in use, and in one that leaves them as they are.
-    #[arg(long, conflicts_with_all = ["proto", "connections", "new_ratio", "workers", "ipv6", "rules"])]
+    /// to one address, of whose ports half are in use, and in one that leaves them as they are; and
+    /// the memory of a translated connection in a table of --connections.
+    #[arg(long, conflicts_with_all = ["proto", "new_ratio", "workers", "ipv6", "rules"])]
     pub nat: bool,
     /// Output
     #[arg(long, value_enum, default_value = "text")]

@@ -1,8 +1,8 @@
 //! The table: every confirmed connection, and the only place where one enters or leaves it.
 //!
-//! An [`Entry`] is 128 bytes in a slab; IPv6 addresses and counters lie in slabs of their own under
-//! the same slot, so that IPv4 without accounting does not pay for them; what few connections have
-//! (labels, timestamps, a helper, a master, translated IPv6 addresses) is an [`Extra`]. IPv4 takes
+//! An [`Entry`] is 128 bytes in a slab; IPv6 addresses, those of translated answers, and counters
+//! lie in slabs of their own under the same slot, so that who has none does not pay for them; what
+//! few connections have (labels, timestamps, a helper, a master) is an [`Extra`]. IPv4 takes
 //! slots from the low end and IPv6 from the high end, so that the side slabs stay dense. All of it
 //! is sized once from nf_conntrack_max; of memory that the caller maps and lends, only what is used
 //! becomes resident.
@@ -54,6 +54,8 @@ pub(crate) enum InsertError {
 pub(crate) struct Table {
     entries: Region<Entry>,
     pairs: Region<AddressPair>,
+    /// The addresses of replies that are not the inverse.
+    reply_pairs: Region<AddressPair>,
     counters: Region<PerCounter>,
     extras: Vec<Extra>,
     free_extras: Vec<u32>,
@@ -64,6 +66,8 @@ pub(crate) struct Table {
     /// Slots that were never used: from `low` up to `high`.
     fresh: PerEnd<u32>,
     count: usize,
+    /// Connections that have entered so far, and one.
+    entered: u64,
 }
 
 /// The counters of an entry: packets and bytes of each direction.
@@ -72,10 +76,10 @@ pub(crate) type PerCounter = [[u64; 2]; 2];
 impl Table {
     /// Bytes of an [`Arena`] that holds all of a table for `capacity` connections.
     pub(crate) fn bytes_for(capacity: usize) -> usize {
-        let slot = size_of::<Entry>() + size_of::<AddressPair>() + size_of::<PerCounter>();
+        let slot = size_of::<Entry>() + 2 * size_of::<AddressPair>() + size_of::<PerCounter>();
         let index = Index::buckets_for(capacity) * size_of::<Bucket>();
         // One line for the alignment of each region.
-        capacity * slot + index + Sources::bytes_for(capacity) + 6 * 64
+        capacity * slot + index + Sources::bytes_for(capacity) + 7 * 64
     }
 
     /// An empty table. `capacity` is at least 1 and below 2³¹.
@@ -87,6 +91,7 @@ impl Table {
             entries: Region::within(arena, capacity),
             counters: Region::within(arena, capacity),
             pairs: Region::within(arena, capacity),
+            reply_pairs: Region::within(arena, capacity),
             sources: Sources::new(capacity, arena),
             extras: Vec::new(),
             free_extras: Vec::new(),
@@ -94,6 +99,7 @@ impl Table {
             free: PerEnd { low: NONE, high: NONE },
             fresh: PerEnd { low: 0, high: capacity as u32 },
             count: 0,
+            entered: 1,
         }
     }
 
@@ -214,10 +220,10 @@ impl Table {
         };
         match direction {
             Direction::Original => [source, destination],
-            Direction::Reply => {
-                let translated = self.extra_of(entry).and_then(|extra| extra.reply_pair);
-                translated.unwrap_or([destination, source])
+            Direction::Reply if entry.flags.has(Flags::TWO_KEYS) => {
+                self.reply_pairs.get(slot as usize).copied().unwrap_or_default()
             }
+            Direction::Reply => [destination, source],
         }
     }
 
@@ -330,7 +336,9 @@ impl Table {
     ) -> Result<ConnId, InsertError> {
         let (original, reply) = (conn.tuple(Direction::Original), conn.tuple(Direction::Reply));
         let places = self.places(&original, &reply, conn.place);
-        if let Some((slot, direction)) = self.taken(places, &original, &reply) {
+        if conn.alone_at != self.entered
+            && let Some((slot, direction)) = self.taken(places, &original, &reply)
+        {
             return Err(InsertError::Taken(slot, direction));
         }
         let slot = self.take_slot(original.key.version).ok_or(InsertError::Full)?;
@@ -341,11 +349,27 @@ impl Table {
         self.fill(slot, conn, places.1.is_some(), &original, &reply);
         self.wheel.insert(&mut self.entries, slot, now);
         self.count += 1;
+        self.entered += 1;
         self.id_of(slot).ok_or(InsertError::Full)
+    }
+
+    /// Whether no entry has one of a connection's tuples. The connection remembers that for as long
+    /// as nothing enters the table: who asks before it enters has spared it the question.
+    pub(crate) fn is_alone(&self, conn: &mut Unconfirmed) -> bool {
+        if conn.alone_at != self.entered {
+            let (original, reply) = (conn.tuple(Direction::Original), conn.tuple(Direction::Reply));
+            let places = self.places(&original, &reply, conn.place);
+            if self.taken(places, &original, &reply).is_some() {
+                return false;
+            }
+            conn.alone_at = self.entered;
+        }
+        true
     }
 
     /// The entry that has one of a connection's tuples already. Even where the reply is the inverse
     /// it is asked for: another connection's may have been made the same.
+    #[inline(always)]
     fn taken(
         &self,
         places: (Place, Option<Place>),
@@ -367,6 +391,7 @@ impl Table {
     }
 
     /// Where a connection belongs: one place if the reply is the inverse, else two.
+    #[inline(always)]
     fn places(
         &self,
         original: &Tuple,
@@ -410,22 +435,16 @@ impl Table {
             let PerDir([o, r]) = conn.counters;
             *counters = [[o.packets, o.bytes], [r.packets, r.bytes]];
         }
-        let mut reply_pair = None;
         if original.key.version == 6 {
             if let Some(pair) = self.pairs.get_mut(slot as usize) {
                 *pair = original.pair;
             }
-            let translated = reply.pair != [original.pair[1], original.pair[0]];
-            reply_pair = translated.then_some(reply.pair);
+            if two_keys && let Some(pair) = self.reply_pairs.get_mut(slot as usize) {
+                *pair = reply.pair;
+            }
         }
-        match conn.extra.take() {
-            Some(extra) => {
-                self.attach(slot, Extra { reply_pair, ..*extra });
-            }
-            None if reply_pair.is_some() => {
-                self.attach(slot, Extra { reply_pair, ..Extra::default() });
-            }
-            None => {}
+        if let Some(extra) = conn.extra.take() {
+            self.attach(slot, *extra);
         }
         if conn.entry.status.has(Status::SRC_NAT_DONE) {
             self.sources.insert(self.index.hash_of_source(original), slot);

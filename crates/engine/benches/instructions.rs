@@ -82,6 +82,11 @@ fn bound(kind: Kind) -> Work {
     Work::new(with_nat(""), CtState::New, |n| kind.first(n))
 }
 
+/// The same, each bound to [`packets::OWN`], with the port that it has.
+fn bound_behind(kind: Kind) -> Work {
+    Work::new(with_nat(BEHIND), CtState::New, |n| kind.first(n))
+}
+
 const BEHIND: &str = "-A POSTROUTING -j SNAT --to-source 203.0.113.1\n";
 
 fn with_nat(rules: &str) -> Engine {
@@ -136,7 +141,8 @@ fn established_one_by_one(work: Work) -> Work {
 #[library_benchmark]
 #[bench::tcp(args = (Kind::Tcp), setup = beginning, config = at_most(2_440))]
 #[bench::udp(args = (Kind::Udp), setup = beginning, config = at_most(1_885))]
-#[bench::tcp_bound(args = (Kind::Tcp), setup = bound, config = at_most(5_620))]
+#[bench::tcp_translated(args = (Kind::TcpBehind), setup = bound_behind, config = at_most(6_250))]
+#[bench::tcp_bound(args = (Kind::Tcp), setup = bound, config = at_most(4_600))]
 fn new_in_bursts_of_32(work: Work) -> Work {
     handle(work, 32)
 }

@@ -12,7 +12,7 @@ use core::net::IpAddr;
 
 use stateward_conntrack::{CtState, Direction, Flow, Tracked, Tracker, Unfinished};
 use stateward_nat::rewrite::{self, Refusal, Related};
-use stateward_nat::{How, Manip, bind_to_itself};
+use stateward_nat::{How, Manip, bind_as_it_is, bind_to_itself};
 use stateward_rules::{Hook, TableName};
 use stateward_wire::checksum::{Verification, verify_transport};
 use stateward_wire::edit::Field;
@@ -141,6 +141,10 @@ impl Engine {
             return Ok(passage);
         };
         if passage == Passage::Bypassed || conn.status().has(manip.done()) {
+            return Ok(passage);
+        }
+        // An account says how it was bound.
+        if !self.notes.account.is_kept() && bind_as_it_is(&self.tracker, conn, manip) {
             return Ok(passage);
         }
         let bound = bind_to_itself(&mut self.tracker, conn, manip, &mut self.chance);

@@ -100,11 +100,29 @@ pub fn bind(
     let current = conn.tuple(Direction::Reply).inverse()?;
     let (tuple, how) = choose(tracker, conn, &current, Request { range, manip }, chance);
     if tuple != current {
-        conn.set_reply(tuple.inverse()?);
+        let reply = tuple.inverse()?;
+        match how {
+            How::Kept | How::Mapped | How::Addressed | How::Searched { .. } => {
+                conn.set_free_reply(reply);
+            }
+            How::OnlyPort | How::Exhausted { .. } | How::Unchangeable => conn.set_reply(reply),
+        }
         conn.set_status(manip.translated(Direction::Original));
     }
     conn.set_status(manip.done());
     Some(Binding { manip, before: current, after: tuple, how })
+}
+
+/// Binds an end that no rule has bound to itself, if no connection in the table has any of this
+/// one's tuples: what nearly every connection is. Else nothing is done, and it is
+/// [`bind_to_itself`]'s.
+#[inline]
+pub fn bind_as_it_is(tracker: &Tracker, conn: &mut Unconfirmed, manip: Manip) -> bool {
+    let alone = tracker.is_alone(conn);
+    if alone {
+        conn.set_status(manip.done());
+    }
+    alone
 }
 
 /// Binds an end that no rule has bound to its own address.

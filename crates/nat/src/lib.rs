@@ -22,6 +22,6 @@ pub mod seqadj;
 mod text;
 
 pub use chance::{Chance, Wish};
-pub use choose::{Binding, How, bind, bind_to_itself};
+pub use choose::{Binding, How, bind, bind_as_it_is, bind_to_itself};
 pub use range::{Manip, Ports, Range, Spread};
 pub use text::AtEnd;

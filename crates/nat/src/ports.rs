@@ -9,6 +9,7 @@
 //! where the connection would enter the table. Kernel counterpart: `nf_nat_l4proto_unique_tuple`.
 
 use stateward_conntrack::{Status, Tracker, Tuple, Unconfirmed};
+use stateward_wire::edit::End;
 use stateward_wire::protocol;
 
 use crate::chance::Chance;
@@ -87,52 +88,76 @@ pub(crate) fn search(
         Manip::Source => chance.wish().source,
         Manip::Destination => chance.wish().destination,
     };
-    let mut wished = wish.filter(|port| class.has(*port));
-    let mut asked = 0;
-    let mut is_free = |tuple: &Tuple, left: u32| {
-        asked += 1;
-        let Some(reply) = tuple.inverse() else { return true };
-        !match left {
-            ..=HARDER => tracker.is_taken_for_good(&reply, conn),
-            _ => tracker.is_taken(&reply, conn),
-        }
-    };
-    let mut attempts = class.size.min(MAX_ATTEMPTS);
+    let mut wish = wish.filter(|port| class.has(*port));
     let random = range.choice == Ports::Random || manip == Manip::Source;
     let mut start = match (range.base, random) {
         (Some(base), _) => Some(port.wrapping_sub(base)),
         (None, false) => Some(0),
         (None, true) => None,
     };
-    let mut found = *tuple;
+    let mut attempts = class.size.min(MAX_ATTEMPTS);
+    let mut search = Search { tracker, conn, tuple, end, class, found: *tuple, asked: 0 };
     loop {
         // Any of the class may be the first of a random start, and so the last of a vain search.
-        let wish = if start.is_none() { wished.take() } else { None };
-        let mut tried = 0;
-        let first = match wish {
-            None => start.take().unwrap_or_else(|| chance.next()),
-            Some(wish) => {
-                found = tuple.with_port(end, wish);
-                if is_free(&found, 1) {
-                    return (found, How::Searched { asked });
-                }
-                tried = 1;
-                wish.wrapping_sub(class.first).wrapping_add(1)
-            }
+        let is_free = match (start.take(), wish) {
+            (Some(first), _) => search.row(first, attempts),
+            (None, Some(_)) => wish.take().is_some_and(|wish| search.row_at(wish, attempts)),
+            (None, None) => search.row(chance.next(), attempts),
         };
-        for i in tried..attempts {
-            found = tuple.with_port(end, class.nth(first.wrapping_add((i - tried) as u16)));
-            if is_free(&found, attempts - i) {
-                return (found, How::Searched { asked });
-            }
-        }
-        if let Some(wish) = wish {
-            found = tuple.with_port(end, wish);
+        let Search { found, asked, .. } = search;
+        if is_free {
+            return (found, How::Searched { asked });
         }
         if attempts >= class.size || attempts < SHORTEST {
             return (found, How::Exhausted { asked });
         }
         attempts /= 2;
+    }
+}
+
+/// A search under way.
+struct Search<'a> {
+    tracker: &'a mut Tracker,
+    conn: &'a Unconfirmed,
+    /// The packets as they would leave with any port.
+    tuple: &'a Tuple,
+    end: End,
+    class: Class,
+    /// With the last port that was asked for.
+    found: Tuple,
+    /// How many were.
+    asked: u32,
+}
+
+impl Search<'_> {
+    /// Asks for ports in a row from the class's nth on; true at the first that is free.
+    fn row(&mut self, first: u16, attempts: u32) -> bool {
+        (0..attempts).any(|i| {
+            let port = self.class.nth(first.wrapping_add(i as u16));
+            self.is_free(port, attempts - i)
+        })
+    }
+
+    /// Asks for a port as if it were the last of a row, then for the others behind it. If all is in
+    /// vain, it is what was found.
+    fn row_at(&mut self, port: u16, attempts: u32) -> bool {
+        let behind = port.wrapping_sub(self.class.first).wrapping_add(1);
+        let is_free = self.is_free(port, 1) || self.row(behind, attempts - 1);
+        if !is_free {
+            self.found = self.tuple.with_port(self.end, port);
+        }
+        is_free
+    }
+
+    /// Asks for a port, with so many attempts left.
+    fn is_free(&mut self, port: u16, left: u32) -> bool {
+        self.found = self.tuple.with_port(self.end, port);
+        self.asked += 1;
+        let Some(reply) = self.found.inverse() else { return true };
+        !match left {
+            ..=HARDER => self.tracker.is_taken_for_good(&reply, self.conn),
+            _ => self.tracker.is_taken(&reply, self.conn),
+        }
     }
 }
 

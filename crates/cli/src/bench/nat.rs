@@ -4,6 +4,9 @@
 //! connection is bound to itself, one translates all sources to one address. Half of that address's
 //! ports are in use towards one server, and the table is otherwise empty: so every other new
 //! connection has to look for a port. Packets of connections that stand go both ways at random.
+//!
+//! What a translated connection takes of memory is measured as [`super`] does it, in a table full of
+//! them.
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,26 +20,22 @@ use stateward_wire::compose::{self, Tcp};
 use stateward_wire::{Family, TcpFlags};
 
 use super::figures::Rounds;
-use super::{BATCH, BATCHES, BenchArgs, BenchError, Format, ROUNDS, Random};
+use super::{BATCH, BATCHES, BenchArgs, BenchError, Format, ROUNDS, Random, memory};
 
-/// Connections that stand: half of the ports from 1024 on.
+/// Connections that stand towards one server: half of the ports from 1024 on.
 const STANDING: u32 = (65_536 - 1024) / 2;
 /// New connections of a round, which end before the next.
 const NEW: u32 = 2048;
 
-const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 51, 100, 1), 443);
+/// The first of the servers, and their port.
+const SERVER: (Ipv4Addr, u16) = (Ipv4Addr::new(198, 18, 0, 0), 443);
 const OWN: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
 /// Measures and prints.
 pub(super) fn run(args: &BenchArgs, out: &mut impl Write) -> Result<(), BenchError> {
-    let mut subjects = [
-        Subject::new(args, "*nat\nCOMMIT\n", None)?,
-        Subject::new(
-            args,
-            "*nat\n-A POSTROUTING -j SNAT --to-source 203.0.113.1\nCOMMIT\n",
-            Some(OWN),
-        )?,
-    ];
+    let bytes = memory_of_one(args)?;
+    let mut subjects = [None, Some(OWN)].map(|own| Subject::new(args, own, 2 * (STANDING + NEW)));
+    subjects.iter_mut().for_each(|subject| subject.fill(STANDING));
     let budget = Duration::from_secs_f64(args.seconds);
     let mut established = [Rounds::default(), Rounds::default()];
     let began = Clock::now();
@@ -56,21 +55,40 @@ pub(super) fn run(args: &BenchArgs, out: &mut impl Write) -> Result<(), BenchErr
         return Err(BenchError::Wrong(wrong));
     }
     let [established, new] = [established, new].map(|both| both.map(|rounds| rounds.median()));
-    print(args.format, established, new, out).map_err(BenchError::Io)
+    print(args, Measured { established, new, bytes }, out).map_err(BenchError::Io)
 }
 
-fn print(
-    format: Format,
-    [plain, translated]: [f64; 2],
-    [new_plain, new_translated]: [f64; 2],
-    out: &mut impl Write,
-) -> io::Result<()> {
-    if format == Format::Json {
+/// Bytes of a translated connection, everything included.
+fn memory_of_one(args: &BenchArgs) -> Result<f64, BenchError> {
+    let count = args.connections;
+    let before = memory::resident();
+    let mut subject = Subject::new(args, Some(OWN), count + NEW);
+    subject.fill(count);
+    let used = memory::resident().saturating_sub(before);
+    match subject.wrong {
+        Some(wrong) => Err(BenchError::Wrong(wrong)),
+        None => Ok(used as f64 / f64::from(count)),
+    }
+}
+
+/// What is printed: of two things the first is as it is, the second translated.
+struct Measured {
+    established: [f64; 2],
+    new: [f64; 2],
+    bytes: f64,
+}
+
+fn print(args: &BenchArgs, measured: Measured, out: &mut impl Write) -> io::Result<()> {
+    let [plain, translated] = measured.established;
+    let [new_plain, new_translated] = measured.new;
+    if args.format == Format::Json {
         let figures = serde_json::json!({
             "ns_per_packet": plain,
             "ns_per_packet_translated": translated,
             "ns_per_new": new_plain,
             "ns_per_new_translated": new_translated,
+            "bytes_per_connection_translated": (measured.bytes * 10.0).round() / 10.0,
+            "connections": args.connections,
         });
         return writeln!(out, "{figures}");
     }
@@ -81,7 +99,9 @@ fn print(
     writeln!(out, "  {name:<28}{plain:>12.1}{translated:>12.1}{more:>+12.1}")?;
     let times = new_translated / new_plain;
     let name = "new connection";
-    writeln!(out, "  {name:<28}{new_plain:>12.1}{new_translated:>12.1}{times:>11.2}x")
+    writeln!(out, "  {name:<28}{new_plain:>12.1}{new_translated:>12.1}{times:>11.2}x")?;
+    let Measured { bytes, .. } = measured;
+    writeln!(out, "memory of a translated connection, of {}: {bytes:.1} bytes", args.connections)
 }
 
 /// An engine and its connections.
@@ -105,10 +125,11 @@ enum Turn {
 }
 
 impl Subject {
-    fn new(args: &BenchArgs, rules: &str, own: Option<Ipv4Addr>) -> Result<Self, BenchError> {
+    /// An engine for `max` connections, that translates to the address or has nothing to say.
+    fn new(args: &BenchArgs, own: Option<Ipv4Addr>, max: u32) -> Self {
         let mut config = Config::default();
         config.tracker.sysctls = Sysctls {
-            max: 2 * (STANDING + NEW),
+            max,
             checksum: args.checksum,
             acct: args.acct,
             tcp_max_retrans: u8::MAX,
@@ -118,19 +139,23 @@ impl Subject {
             },
             ..Sysctls::default()
         };
-        let mut engine = Engine::new(config);
-        engine.set_rules(&ruleset(rules)?);
+        let (mut engine, _) = memory::engine(config);
+        let rule = own.map(|own| format!("-A POSTROUTING -j SNAT --to-source {own}\n"));
+        let rules = ruleset(&format!("*nat\n{}COMMIT\n", rule.unwrap_or_default()));
+        let wrong = rules.map(|rules| engine.set_rules(&rules)).err();
         let (random, now) = (Random(0x9e37_79b9_7f4a_7c15), Instant::from_secs(1_000_000));
-        let burst = args.burst.into();
-        let mut subject = Self { engine, own, random, now, burst, wrong: None };
+        Self { engine, own, random, now, burst: args.burst.into(), wrong }
+    }
+
+    /// Makes so many connections and brings them to where they stay.
+    fn fill(&mut self, count: u32) {
         for turn in [Turn::Syn, Turn::SynAck, Turn::Ack] {
-            for first in (0..STANDING).step_by(BATCH) {
-                let numbers = first..STANDING.min(first + BATCH as u32);
-                let packets = numbers.map(|n| packet(client(n), turn, own)).collect();
-                subject.process(packets, matches!(turn, Turn::Syn));
+            for first in (0..count).step_by(BATCH) {
+                let numbers = first..count.min(first + BATCH as u32);
+                let packets = numbers.map(|n| packet(&Ends::of(n), turn, self.own)).collect();
+                self.process(packets, matches!(turn, Turn::Syn));
             }
         }
-        Ok(subject)
     }
 
     /// Packets of connections that stand.
@@ -138,9 +163,9 @@ impl Subject {
         let mut spent = Duration::ZERO;
         for _ in 0..BATCHES {
             let packets = (0..BATCH).map(|_| {
-                let client = client(self.random.below(STANDING));
+                let ends = Ends::of(self.random.below(STANDING));
                 let turn = if self.random.next() & 1 == 0 { Turn::Ack } else { Turn::Back };
-                packet(client, turn, self.own)
+                packet(&ends, turn, self.own)
             });
             let packets = packets.collect();
             spent += self.process(packets, false);
@@ -154,8 +179,9 @@ impl Subject {
         for first in (0..NEW).step_by(BATCH) {
             let packets = (0..BATCH as u32).map(|n| {
                 let port = 1024 + self.random.below(65_536 - 1024) as u16;
-                let host = Ipv4Addr::from_bits(0x0a80_0000 + first + n);
-                packet((host, port), Turn::Syn, self.own)
+                let host = Ipv4Addr::from_bits(0x0b00_0000 + first + n);
+                let client = (host, port);
+                packet(&Ends { client, server: SERVER.0 }, Turn::Syn, self.own)
             });
             let packets = packets.collect();
             spent += self.process(packets, true);
@@ -194,20 +220,35 @@ impl Subject {
     }
 }
 
-fn ruleset(text: &str) -> Result<ValidRuleset, BenchError> {
+fn ruleset(text: &str) -> Result<ValidRuleset, String> {
     let source = Source::new("bench", text);
     restore(&source, Family::V4, RestoreOptions::default())
-        .map_err(|refused| BenchError::Wrong(format!("its own rules are refused: {refused:?}")))
+        .map_err(|refused| format!("its own rules are refused: {refused:?}"))
 }
 
-/// A client that stands: each has a port of its own, every other one.
-fn client(number: u32) -> (Ipv4Addr, u16) {
-    (Ipv4Addr::from_bits(0x0a00_0000 + number + 1), (1024 + 2 * number) as u16)
+/// Whose connection it is.
+struct Ends {
+    client: (Ipv4Addr, u16),
+    server: Ipv4Addr,
 }
 
-fn packet((host, port): (Ipv4Addr, u16), turn: Turn, own: Option<Ipv4Addr>) -> Vec<u8> {
-    let there = ((IpAddr::V4(host), port), (IpAddr::V4(SERVER.0), SERVER.1));
-    let back = ((IpAddr::V4(SERVER.0), SERVER.1), (IpAddr::V4(own.unwrap_or(host)), port));
+impl Ends {
+    /// Of a connection that stands: each has a client of its own with a port of its own, every
+    /// other one, and as many as there are such ports go to one server.
+    fn of(number: u32) -> Ends {
+        let (server, port) = (number / STANDING, 1024 + 2 * (number % STANDING));
+        Ends {
+            client: (Ipv4Addr::from_bits(0x0a00_0001 + number), port as u16),
+            server: Ipv4Addr::from_bits(SERVER.0.to_bits() + server),
+        }
+    }
+}
+
+fn packet(ends: &Ends, turn: Turn, own: Option<Ipv4Addr>) -> Vec<u8> {
+    let Ends { client: (host, port), server } = *ends;
+    let server = (IpAddr::V4(server), SERVER.1);
+    let there = ((IpAddr::V4(host), port), server);
+    let back = (server, (IpAddr::V4(own.unwrap_or(host)), port));
     let (source, destination) = match turn {
         Turn::Syn | Turn::Ack => there,
         Turn::SynAck | Turn::Back => back,

@@ -12,8 +12,6 @@ use crate::tuple::{AddressPair, Tuple};
 /// What only some connections have.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Extra {
-    /// Addresses of the reply where NAT made them differ (IPv6; for IPv4 they are in the key).
-    pub(crate) reply_pair: Option<AddressPair>,
     pub(crate) timestamps: Option<Timestamps>,
     pub(crate) labels: Option<Labels>,
     /// Whose timeouts it has; [`Flags::POLICY`](crate::entry::Flags::POLICY) is set, too.
@@ -38,6 +36,8 @@ pub struct Unconfirmed {
     pub(crate) extra: Option<Box<Extra>>,
     /// Where the original tuple belongs, until that changes: known since the tuple was looked up.
     pub(super) place: Option<Place>,
+    /// What [`Table`](super::Table) had counted when it had none of this one's tuples; 0 is never.
+    pub(super) alone_at: u64,
 }
 
 impl PartialEq for Entry {
@@ -54,26 +54,36 @@ impl Unconfirmed {
             counters: PerDir::default(),
             extra: None,
             place: Some(place),
+            alone_at: 0,
         }
     }
 
     /// The tuple of a direction.
+    #[inline]
     pub fn tuple(&self, direction: Direction) -> Tuple {
         Tuple { key: *self.entry.key(direction), pair: self.addresses[direction] }
     }
 
     /// What NAT makes of the answers: the tuple they will be looked up by.
     pub fn set_reply(&mut self, reply: Tuple) {
+        self.set_free_reply(reply);
+        self.alone_at = 0;
+    }
+
+    /// As [`Unconfirmed::set_reply`], of which the tracker has just said that it is not taken.
+    pub fn set_free_reply(&mut self, reply: Tuple) {
         self.entry.reply = reply.key;
         self.addresses[Direction::Reply] = reply.pair;
     }
 
     /// Status bits.
+    #[inline]
     pub fn status(&self) -> Status {
         self.entry.status
     }
 
     /// Sets status bits.
+    #[inline]
     pub fn set_status(&mut self, bits: Status) {
         self.entry.status.set(bits);
     }
@@ -98,3 +108,6 @@ impl Unconfirmed {
         self.extra.get_or_insert_default()
     }
 }
+
+/// It is written anew for each connection that begins.
+const _: () = assert!(size_of::<Unconfirmed>() == 4 * 64);

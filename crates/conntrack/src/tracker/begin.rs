@@ -18,7 +18,6 @@ use crate::entry::Flags;
 use crate::event::Timestamps;
 use crate::index::Place;
 use crate::reason::{DropReason, Reason};
-use crate::seqadj::SeqAdjust;
 use crate::status::{CtState, Direction};
 use crate::sysctl::EventMode;
 use crate::table::Unconfirmed;
@@ -52,25 +51,17 @@ impl Tracker {
             conn.assign_helper(helper);
             self.helping = true;
         }
+        let timeouts = timeouts_of(&self.policies, &self.sysctls, template.timeouts);
         let context = L4Context {
-            sysctls: &self.sysctls,
-            timeouts: timeouts_of(&self.policies, &self.sysctls, template.timeouts),
-            direction: Direction::Original,
-            status: conn.entry.status,
-            is_new: true,
-            now: self.now,
-            remaining: Span(0),
-            verify,
-            moved: SeqAdjust::default(),
+            timeouts,
+            ..L4Context::of_first(&conn.entry, &self.sysctls, self.now, verify)
         };
         let accept = match l4_packet(&mut conn.entry, &context, packet) {
             L4Decision::Accept(accept) => accept,
             L4Decision::Ignore(reason) => Accept { reason, ..Accept::refresh(Span(0)) },
             L4Decision::Invalid(reason)
             | L4Decision::InvalidChanged(reason, _)
-            | L4Decision::InvalidShorten(reason, _) => {
-                return self.invalid(reason);
-            }
+            | L4Decision::InvalidShorten(reason, _) => return self.invalid(reason),
             // Only a connection in the table can end.
             L4Decision::Kill | L4Decision::Repeat => Accept::refresh(Span(0)),
         };

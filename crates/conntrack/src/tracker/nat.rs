@@ -53,11 +53,13 @@ impl Tracker {
     /// answers to them.
     #[inline]
     pub fn translated(&self, flow: &Flow, direction: Direction, end: End) -> Option<Endpoint> {
-        if let Flow::Confirmed(id) = flow
-            && let Some(entry) = self.table.live(*id)
-            && let key = entry.key(!direction)
-            && key.version == 4
-        {
+        let entry = match flow {
+            Flow::None => return None,
+            Flow::Confirmed(id) => self.table.live(*id),
+            Flow::Unconfirmed(conn) => Some(&conn.entry),
+        };
+        let key = entry.map(|entry| entry.key(!direction));
+        if let Some(key) = key.filter(|key| key.version == 4) {
             return Some(key.endpoint(!end));
         }
         Some(self.tuples(flow)?[!direction].endpoint(!end))
@@ -78,6 +80,13 @@ impl Tracker {
             },
         };
         Some(PerDir([original?, reply?]))
+    }
+
+    /// Whether no connection in the table has a tuple of this one's: then nobody has the reply that
+    /// it has now, in whatever sense. Nothing is counted.
+    #[inline]
+    pub fn is_alone(&self, conn: &mut Unconfirmed) -> bool {
+        self.table.is_alone(conn)
     }
 
     /// Whether a connection in the table has `reply` in either direction, other than another one of

@@ -70,6 +70,27 @@ impl<'a> L4Context<'a> {
         }
     }
 
+    /// Of a packet that begins a connection.
+    #[inline(always)]
+    pub(super) fn of_first(
+        entry: &Entry,
+        sysctls: &'a Sysctls,
+        now: Instant,
+        verify: Option<Unfinished>,
+    ) -> L4Context<'a> {
+        L4Context {
+            sysctls,
+            timeouts: sysctls,
+            direction: Direction::Original,
+            status: entry.status,
+            is_new: true,
+            now,
+            remaining: Span(0),
+            verify,
+            moved: SeqAdjust::default(),
+        }
+    }
+
     /// Verifies a packet's checksum, if that is asked for.
     #[inline]
     pub(crate) fn verify_checksum(&self, packet: &Packet<'_>, protocol: u8) -> Result<(), Reason> {
