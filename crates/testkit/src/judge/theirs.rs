@@ -143,12 +143,17 @@ fn wish(seen: &Observation, bytes: &[u8]) -> Wish {
         return Wish { source: Some(source), destination: Some(destination), ..Wish::NONE };
     }
     let last = seen.walks.first().and_then(|walk| walk.sightings.last());
-    let Some(ends) = last.and_then(|last| adapt::ends(&last.bytes)) else { return Wish::NONE };
+    let Some((last, ends)) = last.and_then(|last| Some((last, adapt::ends(&last.bytes)?))) else {
+        return Wish::NONE;
+    };
     let [source, destination] = match ends.protocol {
         ICMP | ICMPV6 => [ends.keys[0], bound_before(seen).unwrap_or(ends.keys[0])],
         _ => ends.keys,
     };
-    Wish { source: Some(source), destination: Some(destination), ..Wish::NONE }
+    // What ended before its source was bound does not tell to what: a rule's answer to it may have
+    // bound that.
+    let is_bound = matches!(last.hook, Hook::Input | Hook::Postrouting);
+    Wish { source: is_bound.then_some(source), destination: Some(destination), ..Wish::NONE }
 }
 
 /// The ports that helpers took in place of those that were not free.
