@@ -2,16 +2,18 @@
 
 import dataclasses
 import pathlib
+import sys
 import time
 from collections.abc import Callable
 
-from lab import servers
+from lab import applications, servers, tunnels
 from lab.applications import sip_pair
 from lab.network import CLIENT, GATEWAY, LINKS, ROUTES, SERVER
 
 SITE, OWN, OWN6 = "203.0.113.5", "203.0.113.1", "fd00:2::1"
 PAGE = ("curl", "-sS", "-m", "4", "-o", "/dev/null")
 FRONT, BACK = "front", "back"
+IRC = pathlib.Path(applications.__file__).parent / "irc_peer.py"
 
 
 @dataclasses.dataclass
@@ -141,10 +143,7 @@ def telephones(lab):
     pathlib.Path(lab.scratch, "tone.alaw").write_bytes(bytes((0xD5, 0x55) * 12000))
     phone, provider = (CLIENT, "192.168.1.10"), (SERVER, SITE)
     phone6, provider6 = (CLIENT, "fd00:1::10"), (SERVER, "fd00:2::5")
-    told = (lab.path.parent / "expectations.txt").open("w")
-    with told, lab.capture_both_sides():
-        lab.spawn(GATEWAY, "conntrack", "-E", "expect", stdout=told)
-        time.sleep(0.3)
+    with lab.conntrack_told(), lab.capture_both_sides():
         # It registers, and is called, from another port of its registrar's.
         sip_pair(lab, ("registrar", *provider), ("register", *phone))
         sip_pair(lab, ("phone", *phone), ("call", *provider), talk=200, called=OWN, port=5062)
@@ -158,7 +157,46 @@ def telephones(lab):
         sip_pair(lab, ("phone", *phone6), ("call", *provider6), media=17184, talk=200, port=5062)
 
 
+def helpers(lab):
+    """Sessions that open second connections, and what conntrack told of them beside the capture."""
+    servers.files(lab)
+    servers.small_files(lab)
+    servers.chat(lab)
+    tunnels.pptp_server(lab)
+    # Without its broadcast address the kernel's helper of the name service does nothing.
+    for words in (("del",), ("add", "brd", "+")):
+        lab.run(GATEWAY, "ip", "address", words[0], "192.168.1.1/24", *words[1:], "dev", "lan0")
+    servers.name_service(lab, CLIENT, "192.168.1.10/24")
+    # The name service has said its name by then.
+    time.sleep(6)
+    lab.run(GATEWAY, "conntrack", "-F")
+    with lab.conntrack_told(), lab.capture_both_sides():
+        # A helper looks for one command in a segment.
+        applications.ftp_sessions(lab, at_once=False)
+        applications.tftp_sessions(lab)
+        offer = lab.spawn(CLIENT, sys.executable, IRC, "offer", SITE, "192.168.1.10",
+                          servers.WEB_ROOT / "index.html")
+        time.sleep(0.7)
+        lab.run(SERVER, sys.executable, IRC, "take", SITE)
+        offer.wait(timeout=10)
+        tunnels.pptp_call(lab)
+        for _ in range(2):
+            lab.run(GATEWAY, "nmblookup", "-s", lab.scratch + "/smb.conf", "-B", "192.168.1.255",
+                    "--option=interfaces=192.168.1.1/24", "STATION")
+        time.sleep(0.5)
+
+
+HELPED = (
+    "ftp.request.command == PORT", "ftp.request.command == EPRT && ipv6",
+    "ftp.response.code == 227", "ftp.response.code == 229 && ipv6", "tcp.srcport == 20",
+    "tftp.opcode == 2", "tftp && ipv6", "irc.request.command == PRIVMSG", "gre.ack_number",
+    "nbns.flags.response == 1")
+
+
 GATEWAYS = (
+    Gateway("helpers", helpers, HELPED),
+    Gateway("helpers-nat", helpers, (*HELPED, "ip.src == 203.0.113.1 && gre",
+                                     "ip.src == 203.0.113.1 && ftp.request.command == PORT")),
     Gateway("home-router", home_router, (
         "ip.src == 203.0.113.1 && tcp.dstport == 80 && tcp.srcport == 40000",
         "ip.src == 203.0.113.1 && tcp.dstport == 80 && tcp.flags == 0x002 && "

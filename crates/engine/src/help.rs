@@ -128,14 +128,18 @@ impl Engine {
     #[inline(never)]
     fn ask_helper(&mut self, walker: &mut Walker<'_>, frame: &mut Frame<'_>) -> Result<(), Ended> {
         let packet = frame.packet()?;
-        let Some(tracked) = &mut walker.tracked else { return Ok(()) };
-        let Some(direction) = tracked.direction.filter(|_| !packet.is_cut()) else { return Ok(()) };
         let broadcast = match (walker.port, walker.egress) {
             (Port::Local, Some(egress)) => {
                 self.network.broadcast_mask(egress, packet.destination())
             }
             _ => None,
         };
+        if broadcast.is_some() {
+            // Its copy that comes back to this host goes first, confirms, and is not read.
+            self.confirm(walker)?;
+        }
+        let Some(tracked) = &mut walker.tracked else { return Ok(()) };
+        let Some(direction) = tracked.direction.filter(|_| !packet.is_cut()) else { return Ok(()) };
         let reading = Reading { direction, state: tracked.state, broadcast };
         let Some(found) = self.read(&packet, reading, &mut tracked.flow) else { return Ok(()) };
         let changes = !found.edits.is_empty() || found.redirected.is_some();

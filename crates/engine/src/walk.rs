@@ -503,7 +503,7 @@ impl Engine {
     }
 
     #[inline(always)]
-    fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<(), Ended> {
+    pub(crate) fn confirm(&mut self, walker: &mut Walker<'_>) -> Result<(), Ended> {
         let Some(tracked) = &mut walker.tracked else { return Ok(()) };
         if tracked.direction == Some(Direction::Reply)
             && let Flow::Unconfirmed(_) = tracked.flow

@@ -80,20 +80,25 @@ def ftp(lab):
     """FTP with its data connections: passive by PASV and EPSV, active by PORT and EPRT, over IPv4
     and IPv6; downloads, an upload, listings, several files in one session, a missing file."""
     servers.files(lab)
+    with lab.capture():
+        ftp_sessions(lab)
+
+
+def ftp_sessions(lab, at_once=True):
+    """`at_once`: one client says several commands without waiting for answers."""
     site, site6 = "ftp://203.0.113.5", "ftp://[fd00:2::5]"
     session = "ls; get index.html -o /dev/null; get style.css -o /dev/null; cd incoming; ls; bye"
-    with lab.capture():
-        lab.run(CLIENT, *CURL, f"{site}/logo.svg")
-        lab.run(CLIENT, *CURL, "--disable-epsv", f"{site}/style.css")
-        lab.run(CLIENT, *CURL, "--disable-eprt", "--ftp-port", "-", f"{site}/logo.svg")
-        lab.run(CLIENT, *CURL, "--ftp-port", "-", f"{site}/")
-        lab.run(CLIENT, *CURL, "-T", "/run/lab/www/logo.svg", f"{site}/incoming/")
-        lab.run(CLIENT, *CURL, f"{site6}/logo.svg")
-        lab.run(CLIENT, *CURL, "--ftp-port", "-", f"{site6}/style.css")
-        lab.try_run(CLIENT, *CURL, f"{site}/missing")
-        for passive in ("on", "off"):
-            lab.run(CLIENT, "lftp", "-c", f"set ftp:passive-mode {passive}; set ftp:sync-mode off;"
-                    f" set net:max-retries 1; open {site}; {session}")
+    lab.run(CLIENT, *CURL, f"{site}/logo.svg")
+    lab.run(CLIENT, *CURL, "--disable-epsv", f"{site}/style.css")
+    lab.run(CLIENT, *CURL, "--disable-eprt", "--ftp-port", "-", f"{site}/logo.svg")
+    lab.run(CLIENT, *CURL, "--ftp-port", "-", f"{site}/")
+    lab.run(CLIENT, *CURL, "-T", "/run/lab/www/logo.svg", f"{site}/incoming/")
+    lab.run(CLIENT, *CURL, f"{site6}/logo.svg")
+    lab.run(CLIENT, *CURL, "--ftp-port", "-", f"{site6}/style.css")
+    lab.try_run(CLIENT, *CURL, f"{site}/missing")
+    for passive in ("on", "off"):
+        lab.run(CLIENT, "lftp", "-c", f"set ftp:passive-mode {passive}; set ftp:sync-mode "
+                f"{'off' if at_once else 'on'}; set net:max-retries 1; open {site}; {session}")
 
 
 @topic("sip.pcap", ("sipp",),
@@ -142,17 +147,18 @@ def sip_pair(lab, answering, asking, transport="u1", media=16384, talk=400, call
 def tftp(lab):
     """TFTP, where the server answers from a port of its own: files read and written, one missing;
     IPv4 and IPv6."""
-    for address in ("203.0.113.5:69", "[fd00:2::5]:69"):
-        lab.spawn(SERVER, "in.tftpd", "-L", "-c", "-u", "root", "-a", address,
-                  "-s", "/run/lab/tftp")
-    time.sleep(0.3)
+    servers.small_files(lab)
     with lab.capture():
-        for site, own in (("203.0.113.5", "-4"), ("fd00:2::5", "-6")):
-            lab.run(CLIENT, "tftp", own, "-m", "binary", site, "-c", "get", "logo.svg",
-                    cwd=lab.scratch)
-            lab.run(CLIENT, "tftp", own, "-m", "binary", site, "-c", "put", "style.css",
-                    cwd="/run/lab/www")
-            lab.try_run(CLIENT, "tftp", own, site, "-c", "get", "missing", cwd=lab.scratch)
+        tftp_sessions(lab)
+
+
+def tftp_sessions(lab):
+    for site, own in (("203.0.113.5", "-4"), ("fd00:2::5", "-6")):
+        lab.run(CLIENT, "tftp", own, "-m", "binary", site, "-c", "get", "logo.svg",
+                cwd=lab.scratch)
+        lab.run(CLIENT, "tftp", own, "-m", "binary", site, "-c", "put", "style.css",
+                cwd="/run/lab/www")
+        lab.try_run(CLIENT, "tftp", own, site, "-c", "get", "missing", cwd=lab.scratch)
 
 
 @topic("both-sides.pcapng", ("dumpcap", "curl", "nginx", "dig", "dnsmasq", "ping", "traceroute"),

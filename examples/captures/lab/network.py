@@ -162,6 +162,18 @@ class Lab:
         forget_the_machine(self.path)
 
     @contextlib.contextmanager
+    def conntrack_told(self):
+        """Write down beside the capture what conntrack tells of connections and expectations."""
+        with contextlib.ExitStack() as files:
+            for table, name in (("conntrack", "connections"), ("expect", "expectations")):
+                told = files.enter_context(self.path.with_name(f"{name}.txt").open("w"))
+                listener = self.spawn(GATEWAY, "conntrack", "-E", table, stdout=told)
+                files.callback(stop, listener, signal.SIGINT)
+            time.sleep(0.3)
+            yield
+            time.sleep(0.3)
+
+    @contextlib.contextmanager
     def recorder(self, ready, *words):
         process = subprocess.Popen(("ip", "netns", "exec", GATEWAY, *map(str, words)),
                                    stderr=subprocess.PIPE, text=True)

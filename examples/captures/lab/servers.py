@@ -1,6 +1,7 @@
 """The servers that the captures talk to: Debian's own, configured to live in a namespace."""
 
 import pathlib
+import time
 
 from lab.network import SERVER, command
 
@@ -47,6 +48,33 @@ seccomp_sandbox=NO
 run_as_launching_user=NO
 secure_chroot_dir=/run/vsftpd/empty
 """
+NGIRCD = """
+[Global]
+Name = irc.example.test
+Info = example
+ServerUID = 0
+ServerGID = 0
+[Options]
+DNS = no
+Ident = no
+PAM = no
+"""
+SAMBA = """
+[global]
+netbios name = STATION
+workgroup = EXAMPLE
+interfaces = {interface}
+bind interfaces only = yes
+local master = no
+preferred master = no
+lock directory = {place}
+state directory = {place}
+cache directory = {place}
+pid directory = {place}
+private dir = {place}
+ncalrpc dir = {place}
+log file = {place}/nmbd.log
+"""
 
 
 def prepare_private_mounts():
@@ -59,7 +87,7 @@ def prepare_private_mounts():
     target = pathlib.Path("/etc/resolv.conf").resolve()
     if target.exists():
         command("mount", "--bind", resolver, target)
-    for place in ("/run/netns", "/run/sshd", "/run/vsftpd/empty", WEB_ROOT, KEYS,
+    for place in ("/run/netns", "/run/samba", "/run/sshd", "/run/vsftpd/empty", WEB_ROOT, KEYS,
                   "/run/lab/ftp/incoming", "/run/lab/tftp"):
         pathlib.Path(place).mkdir(parents=True, mode=0o755, exist_ok=True)
     pages = {"index.html": 1, "logo.svg": 4, "style.css": 3, "photo.jpg": 30, "plan.pdf": 90}
@@ -110,6 +138,30 @@ def files(lab):
     configuration.write_text(VSFTPD)
     lab.spawn(SERVER, "vsftpd", configuration)
     lab.wait_listening(SERVER, 21)
+
+
+def small_files(lab):
+    """TFTP, over IPv4 and IPv6."""
+    for address in ("203.0.113.5:69", "[fd00:2::5]:69"):
+        lab.spawn(SERVER, "in.tftpd", "-L", "-c", "-u", "root", "-a", address,
+                  "-s", "/run/lab/tftp")
+    time.sleep(0.3)
+
+
+def chat(lab):
+    """An IRC server that knows nobody and trusts everybody."""
+    configuration = pathlib.Path(lab.scratch, "ngircd.conf")
+    configuration.write_text(NGIRCD)
+    lab.spawn(SERVER, "ngircd", "--nodaemon", "--config", configuration)
+    lab.wait_listening(SERVER, 6667)
+
+
+def name_service(lab, where, interface):
+    """Samba's name service, for the station of that interface."""
+    configuration = pathlib.Path(lab.scratch, "smb.conf")
+    configuration.write_text(SAMBA.format(interface=interface, place=lab.scratch))
+    lab.spawn(where, "nmbd", "--foreground", "--no-process-group", f"--configfile={configuration}")
+    lab.wait_listening(where, 137, "udp")
 
 
 def sink(lab, port):

@@ -142,6 +142,13 @@ class Switch:
 def pptp(lab):
     """PPTP: the control connection that agrees on call ids, GRE version 1 with them both ways, PPP
     inside (LCP, IPCP, pings), and the call cleared."""
+    pptp_server(lab)
+    with lab.capture():
+        pptp_call(lab)
+        time.sleep(0.5)
+
+
+def pptp_server(lab):
     for name, words in (("answer", "10.9.0.1"), ("call", "10.9.0.2 10.9.0.1")):
         program = pathlib.Path(lab.scratch, name)
         program.write_text(f"#!/bin/sh\nexec {sys.executable} {PPP} {words}\n")
@@ -152,7 +159,8 @@ def pptp(lab):
                              "remoteip 10.9.0.2-20\n")
     lab.spawn(SERVER, "pptpd", "--fg", "--conf", configuration)
     lab.wait_listening(SERVER, 1723)
-    with lab.capture():
-        lab.try_run(CLIENT, "timeout", "8", "socat", f"EXEC:{lab.scratch}/call,pty,rawer",
-                    "EXEC:pptp 203.0.113.5 --nolaunchpppd --nohostroute,pty,rawer")
-        time.sleep(0.5)
+
+
+def pptp_call(lab):
+    lab.try_run(CLIENT, "timeout", "8", "socat", f"EXEC:{lab.scratch}/call,pty,rawer",
+                "EXEC:pptp 203.0.113.5 --nolaunchpppd --nohostroute,pty,rawer")
