@@ -171,7 +171,14 @@ impl Engine {
         let glimpse = self.tracker.glimpse(flow)?;
         let (family, protocol) = (packet.family(), glimpse.original.protocol());
         let helper = self.helpers.find(name, protocol, family)?;
-        let (payload, sequence) = Message::of(packet, protocol)?;
+        let Some((payload, sequence)) = Message::of(packet, protocol) else {
+            if let Some(seconds) =
+                helper.seconds_on_error().filter(|_| of.state == CtState::Related)
+            {
+                self.tracker.refresh_connection(flow, seconds);
+            }
+            return None;
+        };
         let message = Message {
             payload,
             sequence,

@@ -315,6 +315,12 @@ pub trait Helper {
         64
     }
 
+    /// The seconds that the connection gets when an ICMP error about it passes in its first
+    /// direction, if it gets any: the kernel takes such an error for a message.
+    fn seconds_on_error(&self) -> Option<u32> {
+        None
+    }
+
     /// Reads a packet of a connection in either direction, the first one included.
     fn help(
         &self,

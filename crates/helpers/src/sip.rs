@@ -132,6 +132,10 @@ impl Helper for Sip {
         payload.saturating_mul(6)
     }
 
+    fn seconds_on_error(&self) -> Option<u32> {
+        (self.over != protocol::TCP).then_some(self.timeout)
+    }
+
     fn help(
         &self,
         message: &Message<'_>,

@@ -76,7 +76,8 @@ impl Judge {
         let mut held = 0;
         loop {
             let ([kernel, engine], _) = self.hear(dialogue, lines)?;
-            let found = compare::differences(&kernel, &engine);
+            let mut found = compare::differences(&kernel, &engine);
+            found.retain(|one| !is_misread(dialogue, one));
             held += 1;
             // Nor is it the same taken ports again that NAT meets before a free one.
             let is_met = has(dialogue, "*nat\n") && found.iter().all(|one| one.what == "found");
@@ -139,6 +140,18 @@ impl Judge {
     pub fn shrink(&mut self, dialogue: &Dialogue, difference: &Difference) -> io::Result<Shrunk> {
         shrink::shrink(self, dialogue, difference)
     }
+}
+
+/// Whether this is an error of the host's that quotes a SIP message: the kernel's helper reads it as
+/// if it were one, and behind NAT rewrites what is quoted (PARITY.md).
+fn is_misread(dialogue: &Dialogue, one: &Difference) -> bool {
+    /// "SIP/2.0".
+    const QUOTED: &str = "5349502f322e30";
+    let quotes = |left: &str| left.contains("by host") && left.contains(QUOTED);
+    one.what == "what left"
+        && has(dialogue, "--helper sip")
+        && quotes(&one.kernel)
+        && quotes(&one.engine)
 }
 
 /// Whether the rules say this.

@@ -10,6 +10,7 @@
 //! - the conversation begins in its middle, or ends and goes on.
 
 mod pptp;
+mod sip;
 mod words;
 
 use std::collections::VecDeque;
@@ -46,7 +47,7 @@ impl Conversation {
     pub(super) fn open(random: &mut Random, v6: bool) -> Self {
         let kind = Kind::draw(random, v6);
         let (client, server) = world::pair(random, v6);
-        let client_port = 40000 + random.below(4) as u16;
+        let client_port = kind.client_port(random);
         let port = if random.chance(95) { kind.port() } else { 80 };
         Self {
             kind,
@@ -217,7 +218,8 @@ impl Conversation {
         let ends = [(visitor, source), (listener, port)];
         let tcp =
             if random.chance(4) { !self.kind.visits_by_tcp() } else { self.kind.visits_by_tcp() };
-        let visit = if tcp { tcp_visit(ends) } else { udp_visit(ends) };
+        let visit =
+            if tcp { tcp_visit(ends) } else { udp_visit(ends, &self.kind.greeting(random, side)) };
         let length = random.pick([1, 1, 2, 3, 9]);
         self.queue.extend(visit.into_iter().take(length));
     }
@@ -287,12 +289,13 @@ fn tcp_visit(ends: [(Station, u16); 2]) -> Vec<Said> {
     ]
 }
 
-/// A few datagrams.
-fn udp_visit(ends: [(Station, u16); 2]) -> Vec<Said> {
+/// A few datagrams, of which the last is another one.
+fn udp_visit(ends: [(Station, u16); 2], last: &[u8]) -> Vec<Said> {
     let [(visitor, source), (listener, port)] = ends;
     let [from, to] = [visitor.at(source), listener.at(port)];
     let data = Packet::udp(from, to, b"\0\x03\0\x01data");
     let fine = Packet::udp(to, from, b"\0\x04\0\x01");
     let said = |(station, packet): (Station, Packet)| Said { from: station.port, packet };
-    [(visitor, data.clone()), (listener, fine), (visitor, data)].map(said).to_vec()
+    let last = Packet::udp(from, to, last);
+    [(visitor, data), (listener, fine), (visitor, last)].map(said).to_vec()
 }

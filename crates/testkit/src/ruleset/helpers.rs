@@ -8,13 +8,15 @@ use super::Place;
 use crate::dialogue::Random;
 
 /// Helpers, the protocol and the port by which they are given.
-const ASSIGNED: [(&str, &str, u16); 6] = [
+const ASSIGNED: [(&str, &str, u16); 8] = [
     ("ftp", "tcp", 21),
     ("irc", "tcp", 6667),
     ("sane", "tcp", 6566),
     ("amanda", "udp", 10080),
     ("tftp", "udp", 69),
     ("pptp", "tcp", 1723),
+    ("sip", "udp", 5060),
+    ("sip", "tcp", 5060),
 ];
 
 /// What of a dialogue's rules is drawn once for all of them.
@@ -74,8 +76,9 @@ fn mangle(random: &mut Random) -> Vec<String> {
 }
 
 fn filter(random: &mut Random) -> Vec<String> {
-    const RULES: [&str; 6] = [
+    const RULES: [&str; 7] = [
         "-A FORWARD -m conntrack --ctstate RELATED -m helper --helper ftp -j ACCEPT",
+        "-A FORWARD -m conntrack --ctstate RELATED -m helper --helper sip -j ACCEPT",
         "-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT",
         "-A FORWARD -m helper --helper \"\" -j RETURN",
         "-A FORWARD -p tcp -m tcp --dport 1025 -m conntrack --ctstate NEW -j DROP",

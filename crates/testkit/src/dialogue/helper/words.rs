@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::super::random::Random;
 use super::super::world;
-use super::pptp;
+use super::{pptp, sip};
 
 pub(super) const CLIENT: usize = 0;
 pub(super) const SERVER: usize = 1;
@@ -18,6 +18,9 @@ pub(super) enum Kind {
     Amanda,
     Tftp,
     Pptp,
+    /// By UDP.
+    Sip,
+    SipByTcp,
 }
 
 /// Something said that may announce a connection.
@@ -40,6 +43,9 @@ impl Kind {
             Self::Tftp,
             Self::Pptp,
             Self::Pptp,
+            Self::Sip,
+            Self::Sip,
+            Self::SipByTcp,
         ]);
         if v6 && matches!(kind, Self::Irc | Self::Pptp) { Self::Ftp } else { kind }
     }
@@ -53,16 +59,24 @@ impl Kind {
             Self::Amanda => 10080,
             Self::Tftp => 69,
             Self::Pptp => 1723,
+            Self::Sip | Self::SipByTcp => 5060,
         }
     }
 
+    /// The client's: telephones use the server's as well.
+    pub(super) fn client_port(self, random: &mut Random) -> u16 {
+        let port = 40000 + random.below(4) as u16;
+        let own = matches!(self, Self::Sip | Self::SipByTcp) && random.chance(60);
+        if own { 5060 } else { port }
+    }
+
     pub(super) const fn is_tcp(self) -> bool {
-        matches!(self, Self::Ftp | Self::Irc | Self::Sane | Self::Pptp)
+        matches!(self, Self::Ftp | Self::Irc | Self::Sane | Self::Pptp | Self::SipByTcp)
     }
 
     /// What it announces is a TCP connection.
     pub(super) const fn visits_by_tcp(self) -> bool {
-        !matches!(self, Self::Tftp)
+        !matches!(self, Self::Tftp | Self::Sip | Self::SipByTcp)
     }
 
     /// Something that announces nothing.
@@ -78,6 +92,7 @@ impl Kind {
             (Self::Sane, _) => random.pick([&b"\0\0\0\0"[..], b"\0\0\0\0\0\0\0\0\0\0"]),
             (Self::Amanda, _) => random.pick([&b"Amanda 2.5 ACK\n"[..], b"CONNECT ", b""]),
             (Self::Pptp, _) => return pptp::greeting(random),
+            (Self::Sip | Self::SipByTcp, _) => return sip::greeting(random),
             (Self::Tftp, _) => random.pick([&b"\0\x03\0\x01data"[..], b"\0\x05", b"\0", b""]),
         };
         text.to_vec()
@@ -94,6 +109,7 @@ impl Kind {
                 vec![said(by, ftp(random, by, (speaker, port)))]
             }
             Self::Pptp => pptp::call(random),
+            Self::Sip | Self::SipByTcp => sip::call(random, ends, self.is_tcp()),
             Self::Irc => vec![said(CLIENT, irc(random, (ends[CLIENT].ip(), port)))],
             Self::Sane => {
                 let ask = Text { by: CLIENT, bytes: b"\0\0\0\x07\0\0\0\0".to_vec(), listens: None };
