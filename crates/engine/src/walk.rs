@@ -270,13 +270,18 @@ impl Engine {
     ) -> Outcome {
         let (port, now) = (arrival.port, arrival.now);
         let mut frame = Frame { bytes: &mut *arrival.bytes, layout };
+        let mut walker = Walker::new(now, port);
         if let Ok(packet) = frame.packet()
             && packet.is_fragment()
-            && let Some(outcome) = self.walk_fragment(&packet, port, now, None)
         {
-            return outcome;
+            // A piece that goes nowhere is not waited for.
+            if let Err(Ended) = self.way_out(&mut walker, &packet) {
+                return self.ended(&mut walker, packet.length());
+            }
+            if let Some(outcome) = self.walk_fragment(&packet, port, now, None) {
+                return outcome;
+            }
         }
-        let mut walker = Walker::new(now, port);
         walker.mark = self.arrival_mark;
         walker.approach = prepared.map(|known| &known.approach);
         match self.send(&mut walker, &mut frame) {
@@ -388,22 +393,27 @@ impl Engine {
 
     #[inline(never)]
     fn send(&mut self, walker: &mut Walker<'_>, frame: &mut Frame<'_>) -> Result<Verdict, Ended> {
-        let packet = frame.packet()?;
-        let (source, destination) = (packet.source(), packet.destination());
-        let egress = self.network.way_out(source, destination);
-        let own = self.network.is_local(destination);
-        // The process that sends it is told, before any hook.
-        if egress.is_none() && !own && self.network.routing() != Routing::Off {
-            return Err(walker.drop(At::Routing, Why::Routing(self.network.refusal(destination))));
-        }
-        (walker.egress, walker.comes_back) = (if own { None } else { egress }, own);
+        self.way_out(walker, &frame.packet()?)?;
         self.notes.account.note(|| {
             let out = account::Way::Output(walker.egress);
-            Station::Routed(if own { account::Way::Loopback } else { out })
+            Station::Routed(if walker.comes_back { account::Way::Loopback } else { out })
         });
         self.depart(walker, frame)?;
         // NAT may have sent it elsewhere.
         Ok(if walker.comes_back { Verdict::Input } else { Verdict::Output(walker.egress) })
+    }
+
+    /// Where what a process of this host sends goes. Where it goes nowhere, the process is told,
+    /// before any hook.
+    fn way_out(&self, walker: &mut Walker<'_>, packet: &Packet<'_>) -> Result<(), Ended> {
+        let (source, destination) = (packet.source(), packet.destination());
+        let egress = self.network.way_out(source, destination);
+        let own = self.network.is_local(destination);
+        if egress.is_none() && !own && self.network.routing() != Routing::Off {
+            return Err(walker.drop(At::Routing, Why::Routing(self.network.refusal(destination))));
+        }
+        (walker.egress, walker.comes_back) = (if own { None } else { egress }, own);
+        Ok(())
     }
 
     /// What this host made goes out, and comes in again if it is for this host.

@@ -107,6 +107,7 @@ const TYPES: [&str; 11] = [
 impl Matching for Dccp {
     fn passes(&self, view: &View<'_>, _: &mut Memory<'_>) -> Result<bool, Stop> {
         const TYPE: usize = 8;
+        const INVALID: u8 = TYPES.len() as u8 - 1;
         if view.is_later_fragment() {
             return Ok(false);
         }
@@ -115,7 +116,8 @@ impl Matching for Dccp {
         let port = |asked: Option<Test<PortRange>>, port| {
             asked.is_none_or(|asked| asked.passes(asked.value.contains(port)))
         };
-        let kind = header[TYPE] >> 1 & 0xf;
+        // Whatever is beyond the known types is INVALID, as Linux 6.18 was seen to have it.
+        let kind = (header[TYPE] >> 1 & 0xf).min(INVALID);
         if !port(self.source, source)
             || !port(self.destination, destination)
             || !self.types.is_none_or(|asked| asked.passes(asked.value & (1 << kind) != 0))
