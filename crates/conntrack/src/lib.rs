@@ -56,7 +56,7 @@ pub use sysctl::{EventMode, SysctlError, Sysctls};
 pub use table::Unconfirmed;
 pub use time::{Instant, NANOS_PER_SECOND, Span};
 pub use tracker::{
-    Approach, Config, Flow, Given, GivenState, Glimpse, HelperMemory, Hook, Life, LoadError,
-    Reports, Standing, Template, Tracked, Tracker, Unfinished,
+    Approach, Assigned, Config, Flow, Given, GivenState, Glimpse, HelperMemory, Hook, Life,
+    LoadError, Reports, Standing, Template, Tracked, Tracker, Unfinished,
 };
 pub use tuple::{Endpoint, L4Key, Tuple, Zone};

@@ -23,6 +23,7 @@
 //! the latest one seen.
 
 mod announce;
+mod assign;
 mod begin;
 mod calls;
 mod confirm;
@@ -54,6 +55,7 @@ use crate::sysctl::Sysctls;
 use crate::table::{Table, Unconfirmed};
 use crate::time::Instant;
 use crate::tuple::{Key, Tuple, Zone};
+pub use assign::Assigned;
 pub use help::HelperMemory;
 pub use load::{Given, GivenState, LoadError};
 pub(crate) use protocols::has_tracker;
@@ -125,6 +127,8 @@ pub struct Tracker {
     labels: bool,
     /// Some connection has got a helper.
     helping: bool,
+    /// By which ports connections get helpers.
+    assigned: Vec<Assigned>,
     /// Connections that announced another one with their first packet.
     masters: u32,
     unfinished: Unfinished,
@@ -155,6 +159,7 @@ impl Tracker {
             pressure: None,
             labels: false,
             helping: false,
+            assigned: Vec::new(),
             masters: 0,
             unfinished,
             now: Instant::default(),

@@ -264,6 +264,7 @@ impl Engine {
     pub(crate) fn growth(&self, packet: &Packet<'_>) -> Option<usize> {
         let family = packet.family();
         let assigned = (self.rules.assign_helpers(family)
+            || self.tracker.assigns()
             || !self.tracker.expectations().is_empty())
             && self.rules.have(family, TableSet::of(&[TableName::Nat]));
         if !self.tracker.helps() && !assigned {

@@ -34,6 +34,10 @@ impl Helper for Amanda {
         "amanda"
     }
 
+    fn port(&self) -> Option<u16> {
+        Some(10080)
+    }
+
     fn protocol(&self) -> u8 {
         protocol::UDP
     }

@@ -123,6 +123,10 @@ impl Helper for Ftp {
         "ftp"
     }
 
+    fn port(&self) -> Option<u16> {
+        Some(21)
+    }
+
     fn protocol(&self) -> u8 {
         protocol::TCP
     }

@@ -17,10 +17,26 @@ use crate::text::{number, same_word};
 use crate::{Doubt, Help, Helper, Memory, Message, Surroundings, announcement, nat};
 
 /// The helper.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Irc;
+#[derive(Clone, Copy, Debug)]
+pub struct Irc {
+    /// What a client may announce at a time: the module's `max_dcc_channels`.
+    pub max_dcc_channels: u32,
+    /// For how many seconds it is expected: `dcc_timeout`.
+    pub dcc_timeout: u32,
+}
 
-const CLASS: ExpectClass = ExpectClass { number: 0, name: "", max_expected: 8, timeout: 300 };
+impl Default for Irc {
+    fn default() -> Irc {
+        Irc { max_dcc_channels: 8, dcc_timeout: 300 }
+    }
+}
+
+impl Irc {
+    fn class(self) -> ExpectClass {
+        let Irc { max_dcc_channels: max_expected, dcc_timeout: timeout } = self;
+        ExpectClass { number: 0, name: "", max_expected, timeout }
+    }
+}
 
 /// So much of a segment is read.
 const READ: usize = 4095;
@@ -46,6 +62,10 @@ struct Place {
 impl Helper for Irc {
     fn name(&self) -> &'static str {
         "irc"
+    }
+
+    fn port(&self) -> Option<u16> {
+        Some(6667)
     }
 
     fn protocol(&self) -> u8 {
@@ -76,7 +96,7 @@ impl Helper for Irc {
         let Some(tuple) = Tuple::new(anybody, known, protocol::TCP, l4, answers.zone()) else {
             return Help::Pass;
         };
-        let dcc = announcement(self.name(), tuple, ExpectMask::NONE, CLASS);
+        let dcc = announcement(self.name(), tuple, ExpectMask::NONE, self.class());
         let IpAddr::V4(known) = known else { return Help::Pass };
         if !nat::is_translated(message) {
             return Help::expecting(around, &dcc);

@@ -302,6 +302,11 @@ pub trait Helper {
         None
     }
 
+    /// The port of its protocol's servers, by which connections may get it.
+    fn port(&self) -> Option<u16> {
+        None
+    }
+
     /// Whether it wants a packet in one piece, whatever it finds there: one that came in fragments
     /// does not leave in the same ones then.
     fn gathers(&self, message: &Message<'_>) -> bool {
@@ -355,7 +360,7 @@ pub fn all() -> Vec<Box<dyn Helper + Send>> {
     vec![
         Box::new(Amanda),
         Box::new(Ftp::default()),
-        Box::new(Irc),
+        Box::new(Irc::default()),
         Box::new(NetbiosNs),
         Box::new(Pptp),
         Box::new(Sane),

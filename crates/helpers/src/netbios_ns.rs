@@ -26,6 +26,10 @@ impl Helper for NetbiosNs {
         "netbios-ns"
     }
 
+    fn port(&self) -> Option<u16> {
+        Some(PORT)
+    }
+
     fn protocol(&self) -> u8 {
         protocol::UDP
     }

@@ -113,6 +113,10 @@ impl Helper for Pptp {
         "pptp"
     }
 
+    fn port(&self) -> Option<u16> {
+        Some(1723)
+    }
+
     fn protocol(&self) -> u8 {
         protocol::TCP
     }

@@ -28,6 +28,10 @@ impl Helper for Sane {
         "sane"
     }
 
+    fn port(&self) -> Option<u16> {
+        Some(6566)
+    }
+
     fn protocol(&self) -> u8 {
         protocol::TCP
     }

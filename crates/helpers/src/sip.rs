@@ -119,6 +119,10 @@ impl Helper for Sip {
         "sip"
     }
 
+    fn port(&self) -> Option<u16> {
+        Some(5060)
+    }
+
     fn protocol(&self) -> u8 {
         self.over
     }

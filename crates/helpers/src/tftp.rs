@@ -26,6 +26,10 @@ impl Helper for Tftp {
         "tftp"
     }
 
+    fn port(&self) -> Option<u16> {
+        Some(69)
+    }
+
     fn protocol(&self) -> u8 {
         protocol::UDP
     }

@@ -107,6 +107,7 @@ pub fn bind(
             }
             How::OnlyPort | How::Exhausted { .. } | How::Unchangeable => conn.set_reply(reply),
         }
+        tracker.reassign(conn);
         conn.set_status(manip.translated(Direction::Original));
     }
     conn.set_status(manip.done());

@@ -5,6 +5,7 @@
 //! transits, and the machine has no addresses but those the user says it has.
 
 mod ipv4_conf;
+mod modules;
 
 use std::net::IpAddr;
 
@@ -19,6 +20,7 @@ use stateward_rules::shared::recent;
 use stateward_rules::{Sets, ValidRuleset};
 
 use self::ipv4_conf::Ipv4Conf;
+use self::modules::Modules;
 use crate::config::{Config, ConfigError};
 
 /// The MTU of an interface that nothing is known about.
@@ -43,6 +45,7 @@ pub struct Machine {
     /// Rules, at most one set of a family.
     pub rules: Vec<ValidRuleset>,
     ipv4_conf: Ipv4Conf,
+    modules: Modules,
 }
 
 impl Machine {
@@ -58,6 +61,7 @@ impl Machine {
             known: Known::default(),
             rules: Vec::new(),
             ipv4_conf: Ipv4Conf::default(),
+            modules: Modules::default(),
         }
     }
 
@@ -116,6 +120,9 @@ impl Machine {
         if let Some(parameter) = dotted.strip_prefix("xt_recent.") {
             return self.set_recent(parameter, value);
         }
+        if let Some(set) = self.modules.set(&dotted, value) {
+            return set;
+        }
         match dotted.strip_prefix("net.ipv4.conf.") {
             Some(of_interface) => self.ipv4_conf.set(&self.network, of_interface, value),
             None => self.sysctls.set(name, value),
@@ -168,6 +175,8 @@ impl Machine {
         let ipv4_fragments = Some(self.ipv4_fragments);
         let network = self.network;
         let mut engine = engine::Engine::new(engine::Config { tracker, network, ipv4_fragments });
+        engine.set_helpers(self.modules.helpers());
+        engine.tracker_mut().set_assigned(self.modules.assigned());
         engine.shared_mut().recent.set(self.recent);
         engine.shared_mut().sets = self.sets;
         engine.shared_mut().known = self.known;
@@ -324,6 +333,18 @@ mod tests {
                 SourceCheck { reverse_path: loose, own: OwnSource::Accepted },
             ]
         );
+    }
+
+    #[test]
+    fn helpers_are_given_by_port_where_that_is_asked_for() {
+        let engine = |settings: &[(&str, &str)]| {
+            let mut machine = Machine::transparent([]);
+            settings.iter().for_each(|(name, value)| machine.set(name, value).unwrap());
+            machine.engine()
+        };
+        let ports = ("nf_conntrack_ftp.ports", "2121");
+        assert!(!engine(&[ports]).tracker().assigns());
+        assert!(engine(&[ports, ("net/netfilter/nf_conntrack_helper", "1")]).tracker().assigns());
     }
 
     #[test]

@@ -173,7 +173,8 @@ impl Lint {
             if !all_rules().any(gives) {
                 let name = protocol::name(protocol).unwrap_or_default();
                 let hint = format!(
-                    "since Linux 6.0: -t raw -A PREROUTING -p {name} --dport {port} -j CT --helper {helper}"
+                    "since Linux 6.0: -t raw -A PREROUTING -p {name} --dport {port} -j CT --helper {helper}, \
+                     or the sysctl net.netfilter.nf_conntrack_helper=1, which replay has still"
                 );
                 let message =
                     format!("{helper} opens connections that are not RELATED without a helper");

@@ -34,6 +34,8 @@ pub struct Unconfirmed {
     pub(crate) addresses: PerDir<AddressPair>,
     pub(crate) counters: PerDir<Counter>,
     pub(crate) extra: Option<Box<Extra>>,
+    /// Its port has given it its helper, no rule.
+    pub(crate) by_port: bool,
     /// Where the original tuple belongs, until that changes: known since the tuple was looked up.
     pub(super) place: Option<Place>,
     /// What [`Table`](super::Table) had counted when it had none of this one's tuples; 0 is never.
@@ -53,6 +55,7 @@ impl Unconfirmed {
             addresses: PerDir([original.pair, reply.pair]),
             counters: PerDir::default(),
             extra: None,
+            by_port: false,
             place: Some(place),
             alone_at: 0,
         }
@@ -102,6 +105,15 @@ impl Unconfirmed {
     pub(crate) fn assign_helper(&mut self, helper: &'static str) {
         self.extra_mut().helper = Some(helper);
         self.entry.status.set(Status::HELPER);
+    }
+
+    pub(crate) fn helper(&self) -> Option<&'static str> {
+        self.extra.as_deref().and_then(|extra| extra.helper)
+    }
+
+    pub(crate) fn lose_helper(&mut self) {
+        self.extra_mut().helper = None;
+        self.entry.status.0 &= !Status::HELPER.0;
     }
 
     pub(crate) fn extra_mut(&mut self) -> &mut Extra {

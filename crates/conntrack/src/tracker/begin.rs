@@ -47,9 +47,13 @@ impl Tracker {
         // Before the protocol has had its say: what was expected is used up by a bad packet as
         // well.
         let expectation = self.expected(&mut conn);
-        if let (None, Some(helper)) = (&expectation, template.helper) {
-            conn.assign_helper(helper);
-            self.helping = true;
+        match (&expectation, template.helper) {
+            (Some(_), _) => {}
+            (None, Some(helper)) => {
+                conn.assign_helper(helper);
+                self.helping = true;
+            }
+            (None, None) => self.assign(&mut conn),
         }
         let timeouts = timeouts_of(&self.policies, &self.sysctls, template.timeouts);
         let context = L4Context {
