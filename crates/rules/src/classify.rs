@@ -222,7 +222,11 @@ impl Candidates<'_> {
         let Group { order, words, len, .. } = classifier.groups.get(group)?;
         let start = words.start as usize * WORD;
         let members = classifier.rules.get(start..start + len)?;
-        let skipped = members.partition_point(|rule| *rule < from);
+        // A walk begins with the first, and members lie far apart.
+        let skipped = match members.first().is_none_or(|first| *first >= from) {
+            true => 0,
+            false => members.partition_point(|rule| *rule < from),
+        };
         if order.is_empty() {
             return members.get(skipped).copied();
         }
