@@ -135,6 +135,50 @@ fn packets_are_handed_to_the_sockets_that_the_kernel_hands_them_to() {
     }
 }
 
+/// Datagrams of processes of several users and groups, and rules that ask whose they are.
+#[test]
+fn what_a_process_sends_is_its_owner_s() {
+    let Some(mut kernel) = kernel() else { return };
+    for seed in seeds(10) {
+        let random = &mut Random::new(seed);
+        let rules = [(); 2].map(|()| {
+            let mut text = String::from("*filter\n");
+            for _ in 0..6 {
+                text += &format!("-A OUTPUT {}\n", asks_for_owner(random));
+            }
+            text + "COMMIT\n"
+        });
+        let [rules4, rules6] = rules;
+        let mut case = Case { rules4, rules6, ..Case::default() };
+        for family in [Family::V4, Family::V6] {
+            let [_, own, _, stranger] = addresses(family);
+            for _ in 0..4 {
+                let socket = case.steps.iter().filter(|one| matches!(one, Step::Open(_))).count();
+                let owner = (random.pick([0, 1, 1000]), random.pick([0, 1, 1000]));
+                let local = SocketAddr::new(own, 2000 + u16::try_from(socket).unwrap());
+                case.steps.push(Step::Open(Opened { owner, ..Opened::at(Carries::Udp, local) }));
+                let (to, payload) = (SocketAddr::new(stranger, 53), b"1234".to_vec());
+                case.steps.push(Step::Send { socket, to, payload });
+            }
+        }
+        let held = hold(&mut kernel, &case);
+        held.unwrap_or_else(|difference| {
+            panic!("seed {seed}\n{difference}\n{:?}", opened(&case));
+        });
+    }
+}
+
+fn asks_for_owner(random: &mut Random) -> String {
+    let id = random.pick(["0", "1", "1000", "1-999", "0-1"]);
+    let not = random.pick(["", "! "]);
+    match random.below(5) {
+        0 => format!("-m owner {not}--socket-exists"),
+        1 | 2 => format!("-m owner {not}--uid-owner {id}"),
+        3 => format!("-m owner {not}--gid-owner {id}"),
+        _ => format!("-m owner --uid-owner {id} {not}--gid-owner 0-1"),
+    }
+}
+
 fn opened(case: &Case) -> Vec<&Step> {
     case.steps.iter().filter(|step| matches!(step, Step::Open(_))).collect()
 }
