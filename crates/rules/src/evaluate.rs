@@ -280,6 +280,10 @@ impl Walk<'_> {
                 Met::End => match seen.leave(at.chain, entry) {
                     Ok(caller) => {
                         *at = caller;
+                        // The chain's end is told before the caller's rules are tried.
+                        if *explains {
+                            return Pause::Tells;
+                        }
                         continue;
                     }
                     Err(said) => return Pause::Said(said),
