@@ -8,9 +8,13 @@
 
 use std::net::IpAddr;
 
-use stateward_conntrack::{Config, DropReason, Flow, Hook, Instant, Span, Status, Tracker, Zone};
+use stateward_conntrack::expect::{Announcement, ExpectClass, ExpectFlags, ExpectMask, Identical};
+use stateward_conntrack::{
+    Call, Config, DropReason, Flow, HelperMemory, Hook, Instant, L4Key, PerDir, Span, Status,
+    Tracker, Tuple, Zone,
+};
 use stateward_wire::compose::{self, Tcp};
-use stateward_wire::{Packet, TcpFlags};
+use stateward_wire::{Packet, TcpFlags, protocol};
 
 const SERVER: ([u8; 4], u16) = ([198, 51, 100, 2], 80);
 
@@ -125,4 +129,55 @@ fn a_forgotten_flow_leaves_nothing() {
         tracker.forget(tracked.flow);
     }
     assert_eq!(tracker.count(), 0);
+}
+
+#[test]
+fn a_control_connection_that_gives_way_takes_its_call_with_it_once() {
+    let mut tracker = tracker(100);
+    let now = Instant::from_secs(1);
+    let (client, server) = (([192, 0, 2, 1], 1000), ([198, 51, 100, 2], 1723));
+    send(&mut tracker, &segment(client, server, TcpFlags::SYN, 100, 0), now).unwrap();
+    let syn_ack = segment(server, client, TcpFlags::SYN | TcpFlags::ACK, 500, 101);
+    send(&mut tracker, &syn_ack, now).unwrap();
+    let bytes = segment(client, server, TcpFlags::ACK, 101, 501);
+    let packet = Packet::parse(&bytes).unwrap();
+    let mut control = tracker.track(&packet, Hook::Prerouting, Zone::DEFAULT, now).flow;
+    let ids = PerDir([7, 9]);
+    let class = ExpectClass { number: 0, name: "", max_expected: 2, timeout: 300 };
+    let announced =
+        [(client, server, 7, 9), (server, client, 9, 7)].map(|(from, to, id, other)| {
+            let l4 = L4Key::Gre { source: id, destination: other };
+            let tuple =
+                Tuple::new(end(from).0, end(to).0, protocol::GRE, l4, Zone::DEFAULT).unwrap();
+            Announcement {
+                tuple,
+                mask: ExpectMask::EXACT,
+                class,
+                flags: ExpectFlags::default(),
+                identical: Identical::default(),
+                helper: "pptp",
+                assigns: None,
+                nat: None,
+            }
+        });
+    tracker.expect_call(&mut control, announced).unwrap();
+    let memory = HelperMemory { call: Some(Call { ids, own: ids }), ..HelperMemory::default() };
+    tracker.set_helper_memory(&mut control, memory);
+    // GRE version 1 with a key and a sequence number, for the server's end of the call.
+    let gre = [0x30, 0x01, 0x88, 0x0b, 0, 0, 0, 9, 0, 0, 0, 1];
+    let bytes = compose::ip(end(client).0, end(server).0, protocol::GRE, &gre);
+    send(&mut tracker, &bytes, now).unwrap();
+    assert_eq!(tracker.count(), 2);
+    send(&mut tracker, &segment(client, server, TcpFlags::RST, 101, 501), now).unwrap();
+    for port in 0..98 {
+        establish(&mut tracker, 2000 + port, now);
+    }
+    assert_eq!(tracker.count(), 100);
+    assert_eq!(syn(&mut tracker, 5000, now), Err(DropReason::TableFull));
+    tracker.handle_timeout(now + Span::secs(2));
+    assert_eq!(tracker.count(), 98);
+    for port in 0..2 {
+        syn(&mut tracker, 6000 + port, now + Span::secs(2)).unwrap();
+    }
+    assert_eq!((tracker.count(), tracker.dump().count()), (100, 100));
 }

@@ -95,6 +95,31 @@ fn every_rule_that_was_tried_is_told_with_what_failed_first() {
 }
 
 #[test]
+fn a_chain_s_end_is_told_before_what_is_tried_behind_it() {
+    let mut engine = engine();
+    engine.set_explaining(Keep::Everything);
+    let stations = syn(&mut engine);
+    let name = |engine: &Engine, passed| engine.name(passed).unwrap().to_string();
+    let told = stations.iter().filter_map(|station| match station {
+        Station::Tried { rule, .. } => Some(format!("tried {}", name(&engine, *rule))),
+        Station::Met(passed) => Some(format!("met {}", name(&engine, *passed))),
+        Station::Did(_) => Some("did".to_owned()),
+        _ => None,
+    });
+    let told: Vec<_> = told.skip_while(|told| told != "tried filter:ssh:rule:2").collect();
+    let expected = [
+        "tried filter:ssh:rule:2",
+        "tried filter:ssh:rule:3",
+        "met filter:ssh:rule:3",
+        "did",
+        "met filter:ssh:return:4",
+        "tried filter:FORWARD:rule:3",
+        "met filter:FORWARD:policy:4",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn nothing_is_kept_unless_somebody_asks() {
     let (mut asked, mut unasked) = (engine(), engine());
     asked.set_explaining(Keep::Everything);

@@ -72,7 +72,9 @@ impl Tracker {
     }
 
     fn can_spare(&self, slot: u32) -> bool {
-        let Some(entry) = self.table.entry(slot) else { return false };
+        // One that ends may have taken another of the slice with it.
+        let found = self.table.entry(slot).filter(|entry| !entry.is_free());
+        let Some(entry) = found else { return false };
         let closing = match entry.original.protocol {
             protocol::TCP => tcp::TcpTrack::of(&entry.l4).state().is_closing(),
             protocol::SCTP => sctp::SctpTrack::of(&entry.l4).state().is_closing(),

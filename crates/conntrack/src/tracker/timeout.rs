@@ -82,7 +82,9 @@ impl Tracker {
     /// Ends a connection, whatever the cause: out of the table, and told.
     #[inline(never)]
     pub(super) fn unlink(&mut self, slot: u32, at: Instant) {
-        let Some(entry) = self.table.entry_mut(slot) else { return };
+        // One that ends may have taken this one with it.
+        let found = self.table.entry_mut(slot).filter(|entry| !entry.is_free());
+        let Some(entry) = found else { return };
         let id = ConnId { slot, generation: entry.generation };
         if entry.flags.has(Flags::EVENTS) {
             entry.status.set(Status::DYING);
