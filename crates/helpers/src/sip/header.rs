@@ -166,7 +166,8 @@ impl<'a> Text<'a> {
         let within = self.until(self.bytes.len().checked_sub(word.len())?);
         while let Some(byte) = within.at(at) {
             if is_end(byte) {
-                at = within.go_on(at)?;
+                // The kernel has gone past the first byte behind the blanks.
+                at = within.go_on(at)? + 1;
                 continue;
             }
             if self.has(at, word) {

@@ -290,6 +290,9 @@ const TRANSLATED: &[Changes] = &[
     &[("sip:you@%T:5060", "tel:1")],
     &[("<sip:me@%C:5060>", "<sip:me@%C:5060>, <sip:%C>,sip:x@%O;q=1, <sip:a@%C:4000>,<sip:b@%C>")],
     &[("<sip:me@%C:5060>\n", "<sip:x>,\n <sip:me@%C:5060>\nm: <sip:%T:5060>\nContact: *\n")],
+    &[("<sip:me@%C:5060>\n", "<sip:x>,\n sip:me@%C:5060\n")],
+    &[("<sip:me@%C:5060>\n", "<sip:x>\n ,<sip:me@%C:5060>\n")],
+    &[("branch=z9;rport\n", "branch=z9;\n rport=5060\n")],
     &[("Contact: <sip:me@%C:5060>\n", "")],
     &[("From: me <sip:me@%C>", "f: \"%C\" <sip:me@%C:5061>")],
     &[("o=me 1 1 IN %4 %c\n", "")],
@@ -408,6 +411,8 @@ const REGISTRATIONS: &[(Changes, Changes)] = &[
     (&[], &[("<sip:me@%K:5060>", "<sip:x@%K:4000>;expires=60, <sip:me@%K:5060>")]),
     (&[], &[("<sip:me@%K:5060>", "<sip:x@%K:4000>;expires=60\nm: <sip:me@%K:5060>")]),
     (&[], &[("<sip:me@%K:5060>;expires=200", "")]),
+    (&[], &[("<sip:me@%K:5060>;expires=200", "<sip:me@%K:5060>;\n expires=200")]),
+    (&[], &[("<sip:me@%K:5060>", "<sip:x@%O>,\n sip:me@%K:5060")]),
 ];
 
 #[test]
