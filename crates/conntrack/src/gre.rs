@@ -1,8 +1,8 @@
 //! GRE: one flow for each pair of addresses, but for PPTP, which tells its calls apart.
 //!
 //! Only version 1 (PPTP, RFC 2637) has keys here: the destination key is the call id, the source
-//! key is known only from the control connection ([`crate::calls`]). Version 0, keyed or not, has none. The timeouts are those of
-//! the moment the entry was made. Kernel counterpart: `nf_conntrack_proto_gre.c`.
+//! key is known only from the control connection ([`crate::calls`]). Version 0, keyed or not, has
+//! none. The timeouts are those of the moment the entry was made. Kernel counterpart: `nf_conntrack_proto_gre.c`.
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 

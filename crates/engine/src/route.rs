@@ -191,7 +191,7 @@ impl Network {
         self.delivered.push(marked);
     }
 
-    fn is_delivered(&self, mark: u32) -> bool {
+    pub(crate) fn is_delivered(&self, mark: u32) -> bool {
         self.delivered.iter().any(|one| mark & one.mask == one.mark)
     }
 

@@ -335,6 +335,7 @@ impl Engine {
         let way = match self.network.routing() {
             // Whether the routes lead to the socket nobody knows: it was meant to have it.
             Routing::Off if walker.assigned.is_some() => Way::Input,
+            Routing::Off if self.network.is_delivered(walker.mark) => Way::Input,
             Routing::Off if !self.network.has_addresses() => Way::Forward(None),
             Routing::Off if self.network.is_own(frame.packet()?.destination()) => Way::Input,
             Routing::Off => Way::Forward(None),

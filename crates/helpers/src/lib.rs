@@ -5,8 +5,8 @@
 //! takes the second connection for RELATED then. A helper is pure: it gets a [`Message`], its
 //! [`Memory`] of the connection, and what it may ask for ([`Surroundings`]); it never looks past
 //! its packet and keeps nothing else. It takes time in proportion to the packet, and to what it asks
-//! for: behind NAT, for each connection that it announces up to 129 ports are tried, each of them
-//! against all that is expected at that destination.
+//! for: behind NAT, for each connection that it announces up to 129 ports are tried, SIP's media up
+//! to 32,256 pairs, each of them against all that is expected at that destination.
 //!
 //! A connection gets its helper when it begins, by a rule (`-j CT --helper ftp`) or from the one
 //! that announced it. The helper reads a packet last of all, when it is about to leave; before

@@ -32,7 +32,7 @@ const CLASS: ExpectClass = ExpectClass { number: 0, name: "", max_expected: 2, t
 /// How a call's GRE connection follows its control connection: [`ExpectNat::function`].
 const FUNCTION: &str = "pptp";
 
-/// What a control message begins with: its length, its kind, and a number known to all.
+/// What stands behind a control message's length: its kind, and a number known to all.
 const CONTROL: [u8; 6] = [0, 1, 0x1a, 0x2b, 0x3c, 0x4d];
 /// Where a message's body begins.
 const BODY: usize = 12;

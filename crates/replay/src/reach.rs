@@ -86,11 +86,14 @@ impl Search<'_> {
         match self.routing() {
             Routing::Off if !self.engine().network().has_addresses() => {
                 // What this host sends may have been said to be so.
-                let sends = self.replay.summary().verdicts.output > 0;
-                let hooks: &[Hook] =
-                    if sends { &[Hook::Input] } else { &[Hook::Input, Hook::Output] };
-                let used: Vec<_> =
-                    hooks.iter().filter(|hook| self.uses(**hook)).map(|hook| hook.name()).collect();
+                let verdicts = &self.replay.summary().verdicts;
+                // And what came may have been handed to a socket, or delivered by its mark.
+                let came = [(Hook::Input, verdicts.input), (Hook::Output, verdicts.output)];
+                let unused = came.into_iter().filter(|(_, count)| *count == 0);
+                let used: Vec<_> = unused
+                    .filter(|(hook, _)| self.uses(*hook))
+                    .map(|(hook, _)| hook.name())
+                    .collect();
                 if !used.is_empty() {
                     let message = format!(
                         "{file}: no packet comes to {}: the machine has no address",

@@ -10,6 +10,9 @@
 //! told by TRACE as its chain's `policy` or `return`, though it is a rule; and what a rule changes
 //! is seen by the next.
 //!
+//! Between two targets the packet stays what it is, so it is looked at once ([`Seen`]); what it has
+//! met meanwhile is told when the look ends.
+//!
 //! A long chain's rules need not all be asked: its classifier (`classify.rs`) names those that the
 //! packet may meet, and only these are tested. [`CompiledRuleset::linear`] goes without; it is the
 //! reference that the other is held against.

@@ -331,8 +331,15 @@ impl Context for Around<'_, '_, '_> {
     }
 
     fn address_of_input(&self) -> Option<IpAddr> {
-        let Port::Interface(id) = self.walker.port else { return None };
-        self.network.first_address(id, self.frame.layout.family())
+        let family = self.frame.layout.family();
+        match self.walker.port {
+            Port::Interface(id) => self.network.first_address(id, family),
+            // What comes back to this host came in by its loopback.
+            Port::Local => Some(match family {
+                Family::V4 => Ipv4Addr::LOCALHOST.into(),
+                Family::V6 => Ipv6Addr::LOCALHOST.into(),
+            }),
+        }
     }
 
     fn assign(&mut self, socket: Assigned) {

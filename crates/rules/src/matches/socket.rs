@@ -73,7 +73,14 @@ impl Matching for Socket {
         let shared = view.context.shared().borrow();
         let told = match view.context.assigned() {
             // The socket that TPROXY is assumed to have found waits at all addresses.
-            Some(Assigned::Assumed) => return Ok(self.unbound),
+            Some(Assigned::Assumed) => {
+                drop(shared);
+                view.context.assume("socket");
+                if self.unbound && self.restore_mark {
+                    view.context.restore_mark(0);
+                }
+                return Ok(self.unbound);
+            }
             Some(listed) => shared.known.handed(listed),
             None => shared.known.socket(&view.packet),
         };

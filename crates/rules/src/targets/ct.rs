@@ -206,7 +206,10 @@ impl Acting for Ct {
             context.untrack();
             return Action::Continue;
         }
-        let timeouts = context.shared().borrow().timeouts.find(&self.timeout);
+        let timeouts = match self.timeout.as_str() {
+            "" => None,
+            name => context.shared().borrow().timeouts.find(name),
+        };
         if timeouts.is_none() && !self.timeout.is_empty() {
             context.not_evaluated("CT --timeout");
         }
